@@ -1,0 +1,64 @@
+"""What a person types: ``coldstart VERB``. Each module is one verb; none imports anything heavy before it runs.
+
+A verb's module has ``DESCRIPTION`` (with real examples), ``add_arguments(parser)`` and ``run(args) -> int``.
+The files of ``scripts/`` are fronts to the same modules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "make_datalist": "list a folder's images with ids, patients and splits",
+    "pretrain": "self-supervised pretraining on the unlabelled pool",
+    "embed": "images to vectors, with the pretrained encoder",
+    "select_samples": "rank what to annotate first",
+    "train": "fine-tune the U-Net on the labels there are",
+    "evaluate": "score the model on held-out images",
+    "infer": "predict masks for a folder of images",
+    "report": "one self-contained HTML page of a whole run",
+    "package_bundle": "write a self-contained bundle of one modality",
+    "make_demo": "draw a demo data set with true masks",
+    "quickstart": "the whole main job on the demo data or a folder of your own",
+}
+
+
+def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Parse ``argv`` for ``verb`` and run it; a user's mistake ends as one line on stderr and exit code 2."""
+    module = importlib.import_module(f"bundle.commands.{verb}")
+    parser = argparse.ArgumentParser(
+        prog=prog or f"coldstart {verb}",
+        description=module.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        return int(module.run(args))
+    except (ValueError, OSError) as error:
+        print(f"{verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{verb}: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry of the ``coldstart`` command."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, VERBS))
+        print("usage: coldstart VERB [options]\n")
+        print("\n".join(f"  {verb:<{width}}  {about}" for verb, about in VERBS.items()))
+        print("\n`coldstart VERB --help` shows a verb's options with examples.")
+        return 0
+    verb = argv[0].replace("-", "_")
+    if verb not in VERBS:
+        print(f"coldstart: unknown verb {argv[0]!r}; known are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    return run_verb(verb, argv[1:])

@@ -1,0 +1,1 @@
+"""From files to tensors in [0, 1]: modalities, ids, patients, splits, duplicates, quarantine."""

@@ -1,0 +1,139 @@
+"""The one knob: a modality sets channels, reader, labels and the augmentations its anatomy allows.
+
+A modality is a small YAML file. The two that ship lie in ``bundle/data/modalities``; a third is a file of the user's
+own, given by its path wherever a modality is asked for::
+
+    # jsrt.yaml
+    description: lungs, heart and clavicles in frontal chest radiographs
+    channels: 1
+    reader: radiograph
+    labels: [lung, heart, clavicle]
+    size: 128
+    augmentation: {flip: [], rotation: 10, scale: [0.9, 1.1], shift: 0.05,
+                   brightness: 0.1, contrast: [0.8, 1.25], gamma: [0.7, 1.4], colour: 0.0}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+READERS = ("picture", "radiograph")
+_SHIPPED = Path(__file__).parent / "modalities"
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How far a random change may go without leaving the anatomy or the appearance of the modality.
+
+    Attributes:
+        flip: axes that may be mirrored, out of ``"x"`` (left to right) and ``"y"`` (top to bottom).
+        rotation: largest angle to either side, degrees, 0 to 180.
+        scale: smallest and largest zoom, 1 is none.
+        shift: largest displacement as a fraction of the side, 0 to 1.
+        brightness: largest additive change; images are in [0, 1].
+        contrast: smallest and largest factor about the image's mean.
+        gamma: smallest and largest exponent on [0, 1].
+        colour: largest additive change of each channel on its own.
+    """
+
+    flip: tuple[str, ...] = ()
+    rotation: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: tuple[float, float] = (1.0, 1.0)
+    gamma: tuple[float, float] = (1.0, 1.0)
+    colour: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+    """What a kind of image is.
+
+    Attributes:
+        name: the file's stem.
+        description: one phrase for reports.
+        channels: channels of the network's input, 1 (grey) or 3 (RGB).
+        reader: ``"picture"`` (PNG, JPEG and the like) or ``"radiograph"`` (DICOM, and grey pictures).
+        labels: names of the foreground structures; the mask value of ``labels[i]`` is ``i + 1``, background is 0.
+        size: side in pixels of the square canvas the network sees; a multiple of 16.
+        augmentation: what random change the modality allows.
+    """
+
+    name: str
+    description: str
+    channels: int
+    reader: str
+    labels: tuple[str, ...]
+    size: int = 128
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
+        _require(self.reader in READERS, "reader", f"one of {', '.join(READERS)}", self.reader)
+        _require(0 < len(self.labels) < 255, "labels", "1 to 254 names", self.labels)
+        _require(len(set(self.labels)) == len(self.labels), "labels", "names that differ", self.labels)
+        _require(self.size > 0 and self.size % 16 == 0, "size", "a multiple of 16", self.size)
+        _require(set(self.augmentation.flip) <= {"x", "y"}, "augmentation.flip", "x, y or none", self.augmentation.flip)
+
+    @property
+    def classes(self) -> int:
+        """Number of output channels: background and every label."""
+        return len(self.labels) + 1
+
+    @property
+    def channel_names(self) -> dict[int, str]:
+        """Output channel to its name, background first, as ``channel_def`` of metadata.json has it."""
+        return dict(enumerate(("background", *self.labels)))
+
+
+def available_modalities() -> list[str]:
+    """Names of the modalities that ship with the bundle."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def load_modality(name: str | os.PathLike[str] | Modality) -> Modality:
+    """Load a shipped modality by its name or one of the user's own by the path of its YAML file.
+
+    Raises:
+        ValueError: the name is unknown, or an entry of the file is unknown, missing or out of range.
+    """
+    if isinstance(name, Modality):
+        return name
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = _SHIPPED / f"{name}.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"modality {str(name)!r} is unknown: give one of {', '.join(available_modalities())} "
+            f"or the path of a YAML file that describes your own (see bundle/data/modality.py)"
+        )
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a mapping of modality entries, got {type(content).__name__}")
+    augmentation = _build(Augmentation, content.pop("augmentation", {}), f"{path}: augmentation")
+    return _build(Modality, {"name": path.stem, "augmentation": augmentation, **content}, str(path))
+
+
+def _build(kind: Any, entries: dict[str, Any], where: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in entries:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(fields)}"
+            raise ValueError(f"{where} has the unknown entry {name!r}{hint}")
+    missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in entries]
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in entries.items()})
+
+
+def _require(holds: bool, entry: str, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"modality entry {entry!r} must be {rule}, got {value!r}")

@@ -1,0 +1,46 @@
+"""Bad input is named, set aside and counted; the rest goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from pathlib import Path
+
+from bundle.run.atomic import write_csv
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "quarantine.csv"
+
+
+class Quarantine:
+    """What a run set aside, in the order met: a path, below the data root where there is one, and one reason each."""
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self._root = Path(root) if root is not None else None
+        self.rows: list[dict[str, str]] = []
+
+    def add(self, path: str | os.PathLike[str], reason: str) -> None:
+        """Set ``path`` aside for ``reason``."""
+        shown = Path(path)
+        if self._root is not None and shown.is_relative_to(self._root):
+            shown = shown.relative_to(self._root)
+        self.rows.append({"path": str(shown), "reason": " ".join(reason.split())})
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def summary(self) -> str:
+        """One line for a person, counted by reason up to its first colon."""
+        kinds = Counter(row["reason"].split(":")[0] for row in self.rows)
+        return f"{len(self)} set aside" + (
+            f" ({', '.join(f'{n} × {kind}' for kind, n in kinds.most_common())})" if kinds else ""
+        )
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Write ``quarantine.csv`` (path, reason) into ``folder``, also when empty: an old one would mislead."""
+        path = write_csv(Path(folder) / FILE_NAME, self.rows, ["path", "reason"])
+        if self.rows:
+            logger.warning("%s; see %s", self.summary(), path)
+        return path

@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images: ``COLDSTART_DATA`` or ``../shared/data``; the test is skipped where neither is."""
+    root = Path(os.environ.get("COLDSTART_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (root / "dermoscopy").is_dir():
+        pytest.skip(f"the real data are not at {root}; set COLDSTART_DATA")
+    return root
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository, which is the root of the bundle."""
+    return REPOSITORY
