@@ -1,0 +1,1 @@
+"""Self-supervision on the unlabelled pool: MoCo contrast (CA), Models Genesis restoration (SAAL), or both."""

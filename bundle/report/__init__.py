@@ -1,0 +1,1 @@
+"""Pictures and the one HTML page of a run. Reads what the stages wrote; none of them needs it."""

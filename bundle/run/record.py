@@ -40,6 +40,11 @@ def content_fingerprint(items: Iterable[object]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def entries_fingerprint(entries: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 over the ids of datalist entries and whether each has a label; order and place do not matter."""
+    return content_fingerprint(sorted(f"{entry.get('id')}:{bool(entry.get('label'))}" for entry in entries))
+
+
 class RunRecord:
     """Collects what a run is and writes it as ``run.json`` when it ends.
 

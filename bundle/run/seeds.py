@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # torch takes two seconds to import, and selection does without it
+    import torch
 
 
 def derive_seed(seed: int, *names: object) -> int:
@@ -21,4 +24,6 @@ def numpy_stream(seed: int, *names: object) -> np.random.Generator:
 
 def torch_stream(seed: int, *names: object, device: str | torch.device = "cpu") -> torch.Generator:
     """A torch generator for the stream ``names`` on ``device``."""
+    import torch
+
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *names))

@@ -1,0 +1,1 @@
+"""The U-Net fine-tuned on the labels there are: warm start, loss, scores, evaluation, inference."""

@@ -1,0 +1,91 @@
+"""The square canvas that the network sees: aspect ratio kept, padded in, unpadded on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import TraceKeys
+from torch.nn.functional import interpolate, pad
+
+
+def canvas_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
+    """Where an image lies on the canvas: (left, top, width, height) in canvas pixels, 0-based.
+
+    The longer side fills the canvas and the shorter is centred; no side gets shorter than one pixel.
+    """
+    scale = size / max(width, height)
+    w, h = max(1, round(width * scale)), max(1, round(height * scale))
+    return (size - w) // 2, (size - h) // 2, w, h
+
+
+def to_canvas(image: torch.Tensor, size: int, *, nearest: bool = False) -> torch.Tensor:
+    """Scale (C, W, H) onto a (C, size, size) canvas, padded with 0; dtype kept.
+
+    Args:
+        nearest: for masks; otherwise bilinear, low-pass filtered when shrinking.
+    """
+    left, top, w, h = canvas_box(image.shape[1], image.shape[2], size)
+    scaled = _resize(image, (w, h), nearest=nearest)
+    return pad(scaled, (top, size - h - top, left, size - w - left))
+
+
+def from_canvas(canvas: torch.Tensor, width: int, height: int, *, nearest: bool = False) -> torch.Tensor:
+    """Undo :func:`to_canvas`: (C, size, size) to (C, width, height) of the original image."""
+    left, top, w, h = canvas_box(width, height, canvas.shape[-1])
+    return _resize(canvas[:, left : left + w, top : top + h], (width, height), nearest=nearest)
+
+
+class FitCanvasd(MapTransform, InvertibleTransform):
+    """MONAI's dictionary form of :func:`to_canvas`, inverted by ``Invertd``.
+
+    Args:
+        keys: items of shape (C, W, H) to transform.
+        size: side of the canvas in pixels.
+        nearest: whether to interpolate by nearest neighbour (masks), one for all keys or one each.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        size: int,
+        nearest: bool | tuple[bool, ...] = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.size = size
+        self.nearest = (nearest,) * len(self.keys) if isinstance(nearest, bool) else tuple(nearest)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Put every item onto the canvas and remember the size it had."""
+        d = dict(data)
+        for key, nearest in self.key_iterator(d, self.nearest):
+            image = d[key]
+            width, height = image.shape[1:]
+            d[key] = to_canvas(image, self.size, nearest=nearest)
+            if isinstance(d[key], MetaTensor):
+                # The affine stays the original's: the canvas has no place in the patient, only its inverse has.
+                self.push_transform(d[key], orig_size=(width, height), extra_info={"nearest": nearest})
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Give every item the size it had before."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            trace = self.pop_transform(d[key])
+            width, height = trace[TraceKeys.ORIG_SIZE]
+            nearest = trace[TraceKeys.EXTRA_INFO]["nearest"]
+            d[key] = from_canvas(d[key], int(width), int(height), nearest=nearest)
+        return d
+
+
+def _resize(image: torch.Tensor, size: tuple[int, int], *, nearest: bool) -> torch.Tensor:
+    if tuple(image.shape[1:]) == size:
+        return image
+    if nearest:
+        return interpolate(image[None].float(), size=size, mode="nearest-exact")[0].to(image.dtype)
+    return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]

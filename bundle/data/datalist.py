@@ -1,0 +1,346 @@
+"""The datalist: which images there are, whose they are, and what each is for.
+
+A JSON file in the manner of the Medical Segmentation Decathlon::
+
+    {
+      "modality": "dermoscopy",
+      "root": "/data/dermoscopy/images",
+      "label_root": "/data/dermoscopy/masks",
+      "pool":       [{"id": "ISIC_01", "image": "ISIC_01.jpg", "label": "ISIC_01.png", "group": "patient-7"}, ...],
+      "training":   [...],
+      "validation": [...],
+      "test":       [...]
+    }
+
+- ``pool``: every image that is not for the test, labelled or not. Pretraining and selection look at it.
+- ``training``: the images of the pool to learn from.
+- ``validation``: a part of the labelled pool that no training image and no training patient is in.
+- ``test``: for the final score alone; no image and no patient of it is anywhere else.
+
+``image`` is relative to ``root`` and ``label`` to ``label_root``; ``label`` and ``group`` may be absent. An image
+without a group is a group of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle.data.identity import Pseudonyms, derive_id
+from bundle.data.modality import Modality, load_modality
+from bundle.data.split import Entry, group_of, split_entries
+from bundle.run.atomic import write_json
+from bundle.run.quarantine import Quarantine
+from bundle.run.record import content_fingerprint
+
+SECTIONS = ("pool", "training", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Datalist:
+    """A datalist in memory. Entries are sorted by id and their paths are relative, as in the file.
+
+    Attributes:
+        modality_name: name of a shipped modality, or the path of the user's own.
+        root: folder that every ``image`` lies below.
+        label_root: folder that every ``label`` lies below; None where there are no labels.
+        sections: name of each of ``SECTIONS`` to its entries.
+
+    Raises:
+        ValueError: an id twice in a section, a test image or patient elsewhere, validation mixed with training, or a
+            path that leaves its root.
+    """
+
+    modality_name: str
+    root: Path
+    label_root: Path | None
+    sections: Mapping[str, tuple[Entry, ...]]
+
+    def __post_init__(self) -> None:
+        unknown = set(self.sections) - set(SECTIONS)
+        if unknown:
+            raise ValueError(f"sections must be out of {', '.join(SECTIONS)}, got also {', '.join(sorted(unknown))}")
+        ordered = {n: tuple(sorted(self.sections.get(n, ()), key=lambda entry: entry["id"])) for n in SECTIONS}
+        object.__setattr__(self, "sections", ordered)
+        _check_sections(ordered)
+
+    @property
+    def modality(self) -> Modality:
+        """What kind of image these are."""
+        return load_modality(self.modality_name)
+
+    def ids(self, name: str) -> list[str]:
+        """The sorted ids of a section."""
+        return [entry["id"] for entry in self._entries(name)]
+
+    def section(self, name: str, *, labelled: bool = False) -> list[dict[str, str]]:
+        """The entries of a section, sorted by id, with absolute paths; a missing section is empty.
+
+        Args:
+            name: one of ``SECTIONS``.
+            labelled: leave out entries without a label.
+
+        Raises:
+            ValueError: an unknown section, or a path that leaves its root (by ``..`` or a link).
+        """
+        found = [entry for entry in self._entries(name) if "label" in entry or not labelled]
+        root, label_root = self.root.resolve(), self.label_root.resolve() if self.label_root else None
+        resolved = []
+        for entry in found:
+            absolute = {**entry, "image": str(_below(root, entry["image"], "image"))}
+            if "label" in entry:
+                if label_root is None:
+                    raise ValueError(f"entry {entry['id']!r} has a label, so the datalist must tell its label_root")
+                absolute["label"] = str(_below(label_root, entry["label"], "label"))
+            resolved.append(absolute)
+        return resolved
+
+    def candidates(self) -> list[str]:
+        """Ids of the pool that may be annotated for training: none of validation, no other image of its patients."""
+        taken = {group_of(entry) for entry in self.sections["validation"]}
+        return [entry["id"] for entry in self.sections["pool"] if group_of(entry) not in taken]
+
+    def with_training(self, ids: Iterable[str]) -> Datalist:
+        """The same datalist with exactly these images of the pool as its training section.
+
+        Entries keep their labels where known. Pool, validation and test stay as they are: the pool goes on to be
+        every image that is not for the test, so nothing is lost.
+
+        Raises:
+            ValueError: an id that is given twice, is not in the pool, or shares a patient with validation.
+        """
+        chosen = list(ids)
+        if len(set(chosen)) != len(chosen):
+            twice = next(identifier for identifier in chosen if chosen.count(identifier) > 1)
+            raise ValueError(f"training ids must differ, {twice!r} is given twice")
+        known = {entry["id"]: entry for entry in self.sections["pool"]}
+        allowed = set(self.candidates())
+        for identifier in chosen:
+            if identifier not in known:
+                raise ValueError(f"training ids must come from the pool, {identifier!r} is not in it")
+            if identifier not in allowed:
+                raise ValueError(
+                    f"image {identifier!r} is of the validation section or of one of its patients; "
+                    f"choose training images from Datalist.candidates()"
+                )
+        training = tuple(known[identifier] for identifier in chosen)
+        return dataclasses.replace(self, sections={**self.sections, "training": training})
+
+    def fingerprint(self) -> str:
+        """SHA-256 over modality, ids, paths and groups of all sections; where the roots lie does not matter."""
+        return content_fingerprint(self._facts())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the datalist as JSON and return its path; an existing file is replaced."""
+        content: dict[str, Any] = {"modality": self.modality_name, "root": str(self.root)}
+        if self.label_root is not None:
+            content["label_root"] = str(self.label_root)
+        return write_json(path, {**content, **{name: list(self.sections[name]) for name in SECTIONS}})
+
+    def _entries(self, name: str) -> tuple[Entry, ...]:
+        if name not in SECTIONS:
+            raise ValueError(f"section must be one of {', '.join(SECTIONS)}, got {name!r}")
+        return self.sections[name]
+
+    def _facts(self) -> Iterator[str]:
+        yield self.modality_name
+        for name in SECTIONS:
+            yield name
+            for entry in self.sections[name]:
+                yield json.dumps(entry, sort_keys=True)
+
+
+def make_datalist(
+    images: str | os.PathLike[str],
+    *,
+    modality: str | os.PathLike[str],
+    key_file: str | os.PathLike[str],
+    masks: str | os.PathLike[str] | None = None,
+    test_fraction: float = 0.0,
+    split_csv: str | os.PathLike[str] | None = None,
+    validation_fraction: float = 0.1,
+    group: str | None = None,
+    seed: int = 0,
+    keep_uids: bool = False,
+    quarantine: Quarantine | None = None,
+) -> Datalist:
+    """List a folder of images, and its masks where there are some.
+
+    Every image and mask is decoded once. What cannot be used is set aside in ``quarantine``: unreadable images;
+    of byte-identical images, and of images with one id, all but the first by path; masks that are unreadable, of
+    another size than their image, or without an image. An image whose mask is set aside stays, without label.
+
+    Args:
+        images: the data root; walked with all its folders, hidden files left out.
+        modality: name of a modality, or the path of the user's own.
+        key_file: the secret of the pseudonyms of DICOM files, made when it is needed and not there.
+        masks: folder of the masks. A mask belongs to the image with the same path below its folder, suffixes aside; the
+            mask's name may end in ``_mask``, ``_segmentation``, ``_seg`` or ``_label``.
+        test_fraction: part of the images (of the labelled ones where there are masks) for the test, 0 to below 1.
+        split_csv: instead, a table with the columns id and split (pool, training, validation, test).
+        validation_fraction: part of the labelled pool for validation, 0 to below 1.
+        group: regular expression on the path below the root that gives the group (patient); for DICOM it
+            replaces PatientID.
+        seed: of both draws. The order of the files changes nothing.
+        keep_uids: SOPInstanceUID and PatientID as they are, without hash.
+        quarantine: collects what is set aside.
+
+    Raises:
+        ValueError: nothing readable, or a request that cannot be met.
+    """
+    from bundle.data.inventory import take_inventory  # brings MONAI along, which a mere load has no need of
+
+    kind = load_modality(modality)
+    root = Path(images).resolve()
+    label_root = Path(masks).resolve() if masks is not None else None
+    for folder, option in ((root, "--images"), (label_root, "--masks")):
+        if folder is not None and not folder.is_dir():
+            raise ValueError(f"{option} must be a folder, got {folder}")
+    entries = take_inventory(
+        root,
+        modality=kind,
+        masks=label_root,
+        pseudonyms=Pseudonyms(key_file, keep=keep_uids),
+        group=group,
+        quarantine=quarantine if quarantine is not None else Quarantine(root),
+    )
+    sections = split_entries(
+        entries,
+        test_fraction=test_fraction,
+        split_csv=split_csv,
+        validation_fraction=validation_fraction,
+        seed=seed,
+    )
+    own = Path(modality).suffix in (".yaml", ".yml")
+    return Datalist(str(Path(modality).resolve()) if own else kind.name, root, label_root, sections)
+
+
+def load_datalist(path: str | os.PathLike[str]) -> Datalist:
+    """Load a datalist. A relative root is meant from the folder of the file.
+
+    Raises:
+        ValueError: no datalist, an entry without id or image, a root that is not there, or what
+            :class:`Datalist` refuses.
+    """
+    file = Path(path)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} must be a JSON datalist: {error}") from None
+    if not isinstance(content, dict) or not {"modality", "root"} <= set(content):
+        raise ValueError(f"{file} must be a datalist with modality and root; make one with scripts/make_datalist.py")
+    sections: dict[str, tuple[Entry, ...]] = {}
+    for name in SECTIONS:
+        entries = content.get(name, [])
+        if not isinstance(entries, list):
+            raise ValueError(f"{file}: section {name} must be a list, got {type(entries).__name__}")
+        for entry in entries:
+            _check_entry(entry, f"{file}: section {name}")
+        sections[name] = tuple(entries)
+    label_root = content.get("label_root")
+    return Datalist(
+        modality_name=str(content["modality"]),
+        root=_root(file, content["root"], "root"),
+        label_root=_root(file, label_root, "label_root") if label_root is not None else None,
+        sections=sections,
+    )
+
+
+def entries_from(
+    source: str | os.PathLike[str] | Datalist | Sequence[Mapping[str, Any]],
+    section: str = "pool",
+    *,
+    labelled: bool = False,
+    root: str | os.PathLike[str] | None = None,
+) -> list[dict[str, str]]:
+    """Entries with ``id`` and absolute paths, from a datalist (or its path) or from a plain list.
+
+    Args:
+        source: a datalist, its path, or a list of ``{"image": path, "label": path}`` as MONAI Label hands it over.
+        section: which section of a datalist.
+        labelled: leave out entries without a label.
+        root: folder that ids of a plain list are relative to; None is the nearest folder that holds all its images.
+
+    Returns:
+        entries sorted by id; those of a plain list keep any entry of their own and get an ``id`` where they lack one.
+
+    Raises:
+        ValueError: as :func:`load_datalist`, or two entries of a list with one id.
+    """
+    if isinstance(source, Datalist):
+        return source.section(section, labelled=labelled)
+    if isinstance(source, (str, os.PathLike)):
+        return load_datalist(source).section(section, labelled=labelled)
+    entries = []
+    for entry in source:
+        if not isinstance(entry, Mapping) or not entry.get("image"):
+            raise ValueError(f"an entry of a data list must be a mapping with an image, got keys {_keys(entry)}")
+        if entry.get("label") or not labelled:
+            entries.append({**entry, "image": os.path.abspath(entry["image"])})  # noqa: PTH100 - links stay as they are
+    if not entries:
+        return []
+    base = root if root is not None else os.path.commonpath([os.path.dirname(e["image"]) for e in entries])  # noqa: PTH120
+    entries = [{"id": derive_id(entry["image"], base), **entry} for entry in entries]
+    _check_unique(entries, "the data list")
+    return sorted(entries, key=lambda entry: entry["id"])
+
+
+def _root(file: Path, folder: Any, name: str) -> Path:
+    path = file.resolve().parent / str(folder)
+    if not path.is_dir():
+        raise ValueError(f"{file}: {name} is {folder}, which is no folder here; set it to where the files are now")
+    return path
+
+
+def _check_entry(entry: Any, where: str) -> None:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("id", "image")):
+        raise ValueError(f"{where}: an entry must have id and image as text, got keys {_keys(entry)}")
+    for key in ("image", "label"):
+        if key in entry:
+            _check_relative(entry[key], key)
+
+
+def _check_relative(path: str, kind: str) -> None:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError(f"{kind} path must be relative to the root and stay below it, got {path!r}")
+
+
+def _below(root: Path, relative: str, kind: str) -> Path:
+    """The absolute path of ``relative`` below the resolved ``root``, links followed only to check them."""
+    _check_relative(relative, kind)
+    if not (root / relative).resolve().is_relative_to(root):
+        raise ValueError(f"{kind} {relative!r} is a link that leaves the root {root}; copy the file or change the root")
+    return root / relative
+
+
+def _check_sections(sections: Mapping[str, Sequence[Entry]]) -> None:
+    for name, entries in sections.items():
+        _check_unique(entries, f"section {name}")
+    for left, rights in (("test", ("pool", "training", "validation")), ("validation", ("training",))):
+        ids = {entry["id"] for entry in sections[left]}
+        groups = {group_of(entry) for entry in sections[left]}
+        for right in rights:
+            for entry in sections[right]:
+                if entry["id"] in ids:
+                    raise ValueError(f"image {entry['id']!r} is in {left} and in {right}; it may be in one alone")
+                if group_of(entry) in groups:
+                    raise ValueError(
+                        f"image {entry['id']!r} of {right} has the patient (group) of an image of {left}; "
+                        f"all images of a patient must be on one side"
+                    )
+
+
+def _check_unique(entries: Iterable[Mapping[str, Any]], where: str) -> None:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry["id"] in seen:
+            raise ValueError(f"{where} has the id {entry['id']!r} twice; ids must differ")
+        seen.add(entry["id"])
+
+
+def _keys(entry: Any) -> str:
+    return ", ".join(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__

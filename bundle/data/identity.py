@@ -1,0 +1,127 @@
+"""Ids of images and of patients: what every table, embedding, selection and report carries instead of row numbers.
+
+A picture's id is its path below the data root without suffix. A DICOM file's id is a keyed hash of its
+SOPInstanceUID, and its group one of its PatientID, so that neither can be read back or looked up in a list of all
+possible numbers without the key, which stays in a private file beside the datalist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from bundle.data import dicom, pictures
+
+logger = logging.getLogger(__name__)
+
+KEY_FILE = "identity.key"
+DIGITS = 20  # hex digits, 80 bits: a million images collide with a chance of 4e-13
+_SUFFIXES = (".nii.gz", *pictures.SUFFIXES, *dicom.SUFFIXES, ".nii")
+
+
+def strip_suffix(name: str) -> str:
+    """A name without the suffix of an image format; another dot, as in a UID that names a file, stays."""
+    lower = name.lower()
+    for suffix in _SUFFIXES:
+        if lower.endswith(suffix) and len(name.rsplit("/", 1)[-1]) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def derive_id(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
+    """The id of a picture: its path below ``root`` with ``/`` between the parts, without suffix.
+
+    Raises:
+        ValueError: ``path`` is not below ``root``.
+    """
+    try:
+        relative = Path(path).relative_to(root)
+    except ValueError:
+        raise ValueError(f"image {path} must lie below the data root {root} to get an id") from None
+    return strip_suffix(relative.as_posix())
+
+
+class Pseudonyms:
+    """Keyed hashes (HMAC-SHA256) of identifiers.
+
+    Args:
+        key_file: where the secret is. It is made at first use, readable by its owner alone (mode 0600); keep it to
+            get the same ids again for the same files, remove it to break the link for good.
+        keep: give identifiers back as they are, for data that carry no real ones.
+    """
+
+    def __init__(self, key_file: str | os.PathLike[str], *, keep: bool = False) -> None:
+        self._key_file = Path(key_file)
+        self._keep = keep
+        self._key: bytes | None = None
+
+    def of(self, kind: str, identifier: str) -> str:
+        """The pseudonym of ``identifier``; the same text under another ``kind`` has another one."""
+        if self._keep:
+            return identifier
+        if self._key is None:
+            self._key = _load_key(self._key_file)
+        return hmac.new(self._key, f"{kind}\0{identifier}".encode(), hashlib.sha256).hexdigest()[:DIGITS]
+
+
+def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tuple[str, str | None]:
+    """Id and group of a DICOM file.
+
+    Without a SOPInstanceUID the id is taken from the file's bytes; without a PatientID the group is the study's, and
+    without either there is none.
+
+    Raises:
+        UnreadableImage: the header cannot be read.
+    """
+    header = dicom.read_header(path)
+    uid = str(header.get("SOPInstanceUID") or "").strip()
+    if not uid:
+        uid = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    for tag, kind in (("PatientID", "patient"), ("StudyInstanceUID", "study")):
+        owner = str(header.get(tag) or "").strip()
+        if owner:
+            return pseudonyms.of("image", uid), pseudonyms.of(kind, owner)
+    return pseudonyms.of("image", uid), None
+
+
+def group_by_rule(identifier: str, rule: str) -> str | None:
+    """The group of an id by a regular expression: its first capture group, or the whole match; None where it fails.
+
+    Raises:
+        ValueError: ``rule`` is no regular expression.
+    """
+    try:
+        match = re.search(rule, identifier)
+    except re.error as error:
+        raise ValueError(f"--group must be a regular expression, got {rule!r}: {error}") from None
+    if match is None:
+        return None
+    return (match.group(1) if match.re.groups else match.group(0)) or None
+
+
+def _load_key(path: Path) -> bytes:
+    """The secret in ``path``, made where there is none; two runs at once agree on one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+        logger.info("made the key of the pseudonyms at %s; keep it private", path)
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        logger.warning("%s can be read by others than its owner; run chmod 600 on it", path)
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except ValueError:
+        key = b""
+    if len(key) < 16:
+        raise ValueError(f"{path} must hold a key of at least 32 hex digits; put the right file back or remove it")
+    return key

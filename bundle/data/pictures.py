@@ -1,0 +1,136 @@
+"""Pictures (PNG, JPEG, TIFF, BMP) as arrays. A file that is not whole and honest is refused, never guessed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # and no format for which PIL would start another program
+MAX_PIXELS = 80_000_000  # twice the largest radiograph or camera picture in use; more is a bomb or a whole slide
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, section 2.5.1: R, G, B to luma
+
+
+class UnreadableImage(ValueError):
+    """An image that cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: why, in a few words without any data of a patient.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        # Both go to `args`, so that the error survives the way back from a worker process.
+        super().__init__(os.fspath(path), reason)
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} is not usable: {self.reason}"
+
+
+def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a picture as it is meant to be seen.
+
+    EXIF orientation is applied; grey, palette and CMYK become RGB; what is transparent becomes black; 16-bit grey is
+    scaled to 8 bits.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        UnreadableImage: absent, empty, truncated, not a picture, or above ``MAX_PIXELS``.
+    """
+    image = _decode(path)
+    if _is_deep(image):
+        grey = np.rint(_deep_grey(image, path) * 255.0).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    return np.array(_opaque(image).convert("RGB"))
+
+
+def read_grey_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a picture as grey values with all the depth it has (8 or 16 bits); colour becomes luminance.
+
+    Returns:
+        (H, W) float32 in [0, 1]; 1 is the largest value that the file's depth can hold.
+
+    Raises:
+        UnreadableImage: as :func:`read_picture`.
+    """
+    image = _decode(path)
+    if _is_deep(image):
+        return _deep_grey(image, path)
+    image = _opaque(image)
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"), dtype=np.float32) / 255.0
+    return np.asarray(image.convert("RGB"), dtype=np.float32) @ LUMINANCE / 255.0
+
+
+def open_picture(path: str | os.PathLike[str]) -> Image.Image:
+    """Decode a picture fully, in its own mode and orientation.
+
+    Raises:
+        UnreadableImage: as :func:`read_picture`.
+    """
+    try:
+        if Path(path).stat().st_size == 0:
+            raise UnreadableImage(path, "the file is empty")
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnreadableImage(path, f"{width} x {height} pixels are above the limit of {MAX_PIXELS}")
+            if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+                logger.warning("%s has several pages; the first is read", path)
+            image.load()
+            return image
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(path, "the content is no PNG, JPEG, TIFF or BMP") from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UnreadableImage(path, f"the file cannot be opened ({type(error).__name__})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(path, f"the picture is above the limit of {MAX_PIXELS} pixels") from None
+    except Exception as error:  # a broken stream raises nearly anything: OSError, SyntaxError, struct.error, ...
+        raise UnreadableImage(path, f"the picture is broken or cut short ({error})") from error
+
+
+def _decode(path: str | os.PathLike[str]) -> Image.Image:
+    image = open_picture(path)
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # the pixels are whole; only the note on orientation is not
+        logger.warning("%s has broken EXIF data (%s); it is read as stored", path, type(error).__name__)
+        return image
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _deep_grey(image: Image.Image, path: str | os.PathLike[str]) -> np.ndarray:
+    """(H, W) float32 in [0, 1] of a picture with more than 8 bits a pixel."""
+    values = np.asarray(image)
+    low, high = (float(values.min()), float(values.max()))
+    if image.mode == "F":
+        if not (low >= 0.0 and high <= 1.0):  # also false for NaN
+            raise UnreadableImage(path, f"float pixels must be within 0 and 1, got {low:g} to {high:g}")
+        return values.astype(np.float32)
+    if low < 0 or high > 65535:
+        raise UnreadableImage(path, f"integer pixels must fit 16 bits unsigned, got {low:g} to {high:g}")
+    return values.astype(np.float32) / np.float32(65535.0)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Lay a picture with transparency over black: a transparent pixel holds nothing that was ever seen."""
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        ground = Image.new("RGBA", coloured.size, (0, 0, 0, 255))
+        return Image.alpha_composite(ground, coloured).convert("RGB")
+    return image

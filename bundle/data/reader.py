@@ -1,0 +1,134 @@
+"""One way from an image file to an array in [0, 1], for MONAI's LoadImage and for everything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import MetaKeys, SpaceKeys
+
+from bundle.data import dicom, nifti, pictures
+from bundle.data.masks import read_mask
+from bundle.data.modality import Modality, load_modality
+from bundle.data.pictures import LUMINANCE, UnreadableImage, read_grey_picture, read_picture
+
+PathLike = str | os.PathLike[str]
+
+
+def read_image(path: PathLike, modality: str | os.PathLike[str] | Modality) -> np.ndarray:
+    """Read an image of ``modality`` from a file, or from a folder that holds one DICOM file.
+
+    A ``picture`` modality takes PNG, JPEG, TIFF and BMP; a ``radiograph`` modality DICOM, grey pictures, and NIfTI with
+    one plane (stretched between its 0.5th and 99.5th percentile, since NIfTI carries no window).
+
+    Returns:
+        (H, W, C) float32 in [0, 1] with C = ``modality.channels``: RGB, luminance, or grey repeated.
+
+    Raises:
+        UnreadableImage: the file cannot be used; it names the file and the reason.
+    """
+    return _load(path, load_modality(modality)).pixels
+
+
+class ClinicalReader(ImageReader):
+    """MONAI reader of images and masks; give it to ``LoadImaged``.
+
+    Args:
+        modality: name or path of the modality, or the :class:`~bundle.data.modality.Modality` itself.
+        mask: read masks of the modality instead of images.
+
+    Images come as (W, H, C) float32 in [0, 1], masks as (W, H) uint8 class indices: x first, as MONAI's own readers
+    give them, so ``ensure_channel_first=True`` makes (C, W, H) and (1, W, H). The affine holds the pixel spacing in mm
+    where the file tells it.
+
+    Example::
+
+        LoadImaged(keys="image", reader=ClinicalReader(modality="dermoscopy"), ensure_channel_first=True)
+        LoadImaged(keys="label", reader=ClinicalReader, modality="dermoscopy", mask=True, ensure_channel_first=True)
+    """
+
+    def __init__(self, modality: str | os.PathLike[str] | Modality, *, mask: bool = False) -> None:
+        super().__init__()
+        self.modality = load_modality(modality)
+        self.mask = mask
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:  # noqa: ARG002
+        """Always true: what a file is shows in its content, not in its name."""
+        return True
+
+    def read(self, data: Sequence[PathLike] | PathLike, **_: Any) -> Path:
+        """Give the one path. Nothing is opened yet.
+
+        LoadImage takes any error here as a cue to try its other readers, and those would hand over a radiograph
+        without its window, or decode what was refused. In :meth:`get_data` an error is final.
+        """
+        paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+        if len(paths) != 1:
+            raise ValueError(f"one file makes one image, got {len(paths)} files")
+        return Path(paths[0])
+
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """Decode. Returns the array, x first, and MONAI's metadata.
+
+        Raises:
+            UnreadableImage: the file cannot be used.
+            ValueError: a mask with a value that the modality has no label for.
+        """
+        loaded = _load_mask(img, self.modality) if self.mask else _load(img, self.modality)
+        array = np.ascontiguousarray(loaded.pixels.swapaxes(0, 1))
+        return array, {
+            MetaKeys.AFFINE: loaded.affine.copy(),
+            MetaKeys.ORIGINAL_AFFINE: loaded.affine.copy(),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.SPATIAL_SHAPE: np.asarray(array.shape[:2]),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan") if array.ndim == 2 else -1,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loaded:
+    pixels: np.ndarray  # (H, W, C) image or (H, W) mask
+    affine: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(4))  # (column, row, 0) to mm, RAS
+
+
+def _load(path: PathLike, modality: Modality) -> _Loaded:
+    file = _single_file(Path(path))
+    if modality.reader == "picture":
+        colour = read_picture(file).astype(np.float32) / np.float32(255.0)
+        return _Loaded(colour if modality.channels == 3 else (colour @ LUMINANCE)[..., None])
+    grey, affine = _load_grey(file)
+    return _Loaded(np.repeat(grey[..., None], modality.channels, axis=-1), affine)
+
+
+def _load_grey(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    if nifti.is_nifti(file):
+        values, affine = nifti.read_plane(file)
+        return dicom.stretch(values.astype(np.float32)), affine
+    if dicom.is_dicom(file):
+        radiograph = dicom.read_radiograph(file)
+        row, column = radiograph.spacing or (1.0, 1.0)
+        # DICOM counts x to the left and y to the back, RAS the other way: the affine that ITK gives to such a file.
+        return radiograph.pixels, np.diag([-column, -row, 1.0, 1.0])
+    if not file.name.lower().endswith(pictures.SUFFIXES):
+        raise UnreadableImage(file, "the content is no DICOM")
+    return read_grey_picture(file), np.eye(4)
+
+
+def _load_mask(path: PathLike, modality: Modality) -> _Loaded:
+    pixels = read_mask(path, labels=modality.labels)
+    return _Loaded(pixels, nifti.read_plane(path)[1]) if nifti.is_nifti(path) else _Loaded(pixels)
+
+
+def _single_file(path: Path) -> Path:
+    """The file itself, or the only DICOM file of a series folder."""
+    if not path.is_dir():
+        return path
+    files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".") and dicom.is_dicom(file)]
+    if len(files) != 1:
+        raise UnreadableImage(path, f"a folder must hold one DICOM file to be an image, this holds {len(files)}")
+    return files[0]

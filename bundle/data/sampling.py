@@ -1,0 +1,97 @@
+"""Which images a step sees, and the seed of everything random in it, as functions of (seed, step) alone.
+
+So a run that is killed and resumed goes on as if nothing had happened, and 5 labels train as many steps as 5000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import DataLoader
+from torch.utils.data import Dataset, Sampler
+
+from bundle.data.augmentation import augment
+from bundle.data.modality import Augmentation
+from bundle.run.seeds import derive_seed, numpy_stream
+
+
+class StepSampler(Sampler[list[int]]):
+    """Endless batches: pass ``p`` over the data is a permutation from stream (seed, p), passes follow without a gap.
+
+    With fewer images than a batch holds, a batch runs over several passes, so every image comes equally often
+    (sampling with replacement would leave out more than a third of the images of a small set in a pass).
+
+    Args:
+        count: number of images, at least 1.
+        batch_size: images a step.
+        seed: seed of the run.
+        start_step: step to begin with, 0-based; set it to resume.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int = 0, start_step: int = 0) -> None:
+        if count < 1 or batch_size < 1:
+            raise ValueError(f"sampling needs at least one image and one per batch, got {count} and {batch_size}")
+        self.count, self.batch_size, self.seed, self.start_step = count, batch_size, seed, start_step
+
+    def batch(self, step: int) -> list[int]:
+        """Positions of the images of a step, 0-based."""
+        first = step * self.batch_size
+        passes = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)
+        order = np.concatenate([numpy_stream(self.seed, "pass", p).permutation(self.count) for p in passes])
+        skipped = first - passes[0] * self.count
+        return [int(i) for i in order[skipped : skipped + self.batch_size]]
+
+    def resume_at(self, step: int) -> None:
+        """Begin with ``step``, 0-based."""
+        self.start_step = step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = self.start_step
+        while True:
+            yield self.batch(step)
+            step += 1
+
+
+class StepSeed:
+    """The seed of everything random in a step. Turns a cached batch into a step's input: seeds the step, goes to the device, augments.
+
+    Called by MONAI's engines as ``prepare_batch``. Dropout draws from the same generators, so the whole step follows
+    from (seed, step).
+
+    Args:
+        seed: seed of the run.
+        limits: random changes; None for none.
+    """
+
+    def __init__(self, seed: int = 0, limits: Augmentation | None = None) -> None:
+        self.seed, self.limits, self.step = seed, limits, 0
+
+    def resume_at(self, step: int) -> None:
+        """Make ``step``, 0-based, the next one."""
+        self.step = step
+
+    def __call__(
+        self, batch: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A collated batch to images (B, C, W, H) float in [0, 1] and labels (B, 1, W, H) on ``device``."""
+        torch.manual_seed(derive_seed(self.seed, "step", self.step))
+        self.step += 1
+        images = as_unit_range(batch["image"].to(device, non_blocking=non_blocking))
+        labels = batch["label"].to(device, non_blocking=non_blocking)
+        if self.limits is not None:
+            images, labels = augment(images, labels, self.limits)  # type: ignore[assignment]
+        return images, labels
+
+
+def as_unit_range(images: torch.Tensor) -> torch.Tensor:
+    """uint8 in 0..255 to float32 in [0, 1]; floats pass through."""
+    return images if images.dtype.is_floating_point else images.float().div_(255)
+
+
+def endless_loader(dataset: Dataset, *, batch_size: int, seed: int = 0) -> DataLoader:
+    """Endless shuffled batches over ``dataset`` for training, by :class:`StepSampler`."""
+    # No worker processes: from a cache in memory a batch of 16 is stacked in a fraction of a millisecond.
+    return DataLoader(dataset, batch_sampler=StepSampler(len(dataset), batch_size, seed), num_workers=0)

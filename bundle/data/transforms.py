@@ -1,0 +1,64 @@
+"""Deterministic preprocessing, the same for every stage; what is random happens later, on whole batches.
+
+Axes are MONAI's: channel, x (left to right), y (top to bottom).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, LoadImaged, MapTransform
+
+from bundle.data.canvas import FitCanvasd
+from bundle.data.modality import Modality, load_modality
+from bundle.data.reader import ClinicalReader
+
+
+def preprocessing(
+    modality: str | Modality,
+    *,
+    size: int | None = None,
+    label: str | None = None,
+    cached: bool = False,
+) -> Compose:
+    """File to canvas, as a flat ``Compose`` so that MONAI Label finds ``LoadImaged`` in it.
+
+    Args:
+        modality: name, path or Modality.
+        size: side of the canvas in pixels; the modality's own where None.
+        label: None leaves labels alone; ``"canvas"`` brings them onto the canvas; ``"native"`` loads them at their own
+            size, for scores that a resized truth would flatter.
+        cached: compact items for a cache in memory: images become uint8 in 0..255 and both lose their metadata,
+            which training does not need. Otherwise images are float32 in [0, 1] that remember how to be inverted.
+    """
+    modality = load_modality(modality)
+    size = modality.size if size is None else size
+    steps: list[Any] = [LoadImaged("image", reader=ClinicalReader, modality=modality, ensure_channel_first=True)]
+    if label is not None:
+        mask_reader: Any = {"reader": ClinicalReader, "modality": modality, "mask": True}
+        steps.append(LoadImaged("label", ensure_channel_first=True, dtype=np.uint8, **mask_reader))
+    if label == "canvas":
+        steps.append(FitCanvasd(["image", "label"], size=size, nearest=(False, True)))
+    else:
+        steps.append(FitCanvasd("image", size=size))
+    if cached:
+        steps.append(Compactd(["image", "label"] if label else ["image"]))
+    return Compose(steps)
+
+
+class Compactd(MapTransform):
+    """Float images in [0, 1] to uint8 in 0..255, metadata dropped: a quarter of the memory and fast to collate."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Keep the keys, id and index, and nothing else: paths and headers have no place in a batch."""
+        kept: dict[Hashable, Any] = {name: data[name] for name in ("id", "index") if name in data}
+        for key in self.key_iterator(dict(data)):
+            value = torch.as_tensor(data[key]).detach()
+            value = value.as_tensor() if hasattr(value, "as_tensor") else value
+            if value.dtype.is_floating_point:
+                value = value.clamp(0, 1).mul(255).round()
+            kept[key] = value.to(torch.uint8).contiguous()
+        return kept

@@ -1,0 +1,139 @@
+"""The end of a pretraining: clean statistics, a look for collapse, weights and the run record."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch.utils.data import Dataset
+
+from bundle.data.sampling import as_unit_range
+from bundle.network import PretrainingNetwork
+from bundle.pretraining.step import PretrainingStep
+from bundle.run.record import RunRecord, file_fingerprint
+from bundle.weights import save_weights
+
+logger = logging.getLogger(__name__)
+
+
+class FinishPretraining:
+    """Recalibrates BatchNorm, looks for signs of collapse, writes the weights and then ``run.json``.
+
+    Args:
+        step: the trained step.
+        dataset: the pool as compact items, for the recalibration.
+        held_out: images that were not trained on, (N, C, W, H) uint8.
+        weights: where the weights go.
+        settings: travel with the weights.
+        record: the run record.
+        folder: where ``run.json`` goes.
+    """
+
+    def __init__(
+        self,
+        step: PretrainingStep,
+        *,
+        dataset: Dataset,
+        held_out: torch.Tensor,
+        weights: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        record: RunRecord,
+        folder: str | os.PathLike[str],
+    ) -> None:
+        self.step, self.dataset, self.held_out = step, dataset, held_out
+        self.weights, self.settings, self.record, self.folder = weights, settings, record, folder
+
+    def attach(self, engine: Engine) -> None:
+        """Act when ``engine`` has completed all its epochs."""
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _finish(self, engine: Engine) -> None:
+        step, network = self.step, self.step.network
+        device = next(network.parameters()).device
+        recalibrate(network, _batches(self.dataset, device), decoder=step.restorative)
+        signs = collapse_signs(network, as_unit_range(self.held_out.to(device)), step=step)
+        for warning in signs["warnings"]:
+            logger.warning(warning)
+        save_weights(
+            self.weights,
+            network.unet,
+            self.settings,
+            heads={"projection": network.projection, "restoration": network.restoration},
+            # What was not trained is left out, so that a warm start cannot copy it by accident.
+            parts=("encoder", "decoder") if step.restorative else ("encoder",),
+        )
+        self.record.note("epochs", engine.state.epoch)
+        self.record.note("views", step.chosen if step.contrastive else None)
+        self.record.note("collapse", signs)
+        self.record.note("weights", file_fingerprint(self.weights))
+        self.record.write(self.folder)
+
+
+def _batches(dataset: Dataset, device: torch.device, size: int = 64) -> Iterator[torch.Tensor]:
+    for start in range(0, len(dataset), size):  # type: ignore[arg-type]
+        items = [dataset[i]["image"] for i in range(start, min(start + size, len(dataset)))]  # type: ignore[arg-type]
+        yield as_unit_range(torch.stack(items).to(device)).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def recalibrate(network: PretrainingNetwork, batches: Iterable[torch.Tensor], *, decoder: bool) -> None:
+    """Estimate BatchNorm's running statistics anew on clean images: training saw views and distortions alone.
+
+    Args:
+        network: changed in place and left in evaluation mode.
+        batches: clean images (B, C, W, H) in [0, 1], one pass.
+        decoder: whether the decoder was trained as well.
+    """
+    norms = [module for module in network.unet.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    network.train()
+    for norm in norms:
+        norm.momentum = None  # a plain average over the batches
+        if decoder or any(norm is inner for inner in network.unet.encoder.modules()):
+            norm.reset_running_stats()
+    for images in batches:
+        if len(images) > 1:  # a batch of one image has no spread at 1x1 and would be refused
+            network.restore(images) if decoder else network.describe(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@torch.no_grad()
+def collapse_signs(network: PretrainingNetwork, images: torch.Tensor, *, step: PretrainingStep) -> dict[str, Any]:
+    """Figures that tell whether the training collapsed, with a sentence under ``warnings`` for each sign.
+
+    Args:
+        network: in evaluation mode.
+        images: clean held-out images (N, C, W, H) in [0, 1], at least two.
+        step: tells which objectives were trained.
+
+    Returns:
+        ``descriptor_spread``: mean standard deviation of the coordinates of length-1 descriptors, times sqrt(D): 1 for
+        directions spread evenly, 0 for one constant vector. ``effective_rank``: exponential of the entropy of the
+        descriptors' singular values (Roy and Vetterli 2007), 1 to D. ``restored_spread``: standard deviation of
+        restored pixels across images over that of the originals.
+    """
+    signs: dict[str, Any] = {"warnings": []}
+    chunks = images.split(64)
+    described = torch.cat([network.describe(chunk).float() for chunk in chunks])
+    unit = torch.nn.functional.normalize(described, dim=1)
+    signs["descriptor_spread"] = float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
+    singular = torch.linalg.svdvals(described - described.mean(dim=0))
+    share = singular / singular.sum().clamp_min(1e-12)
+    signs["effective_rank"] = float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))
+    if signs["descriptor_spread"] < 0.01 or signs["effective_rank"] < 2:
+        signs["warnings"].append(
+            "the descriptors are nearly the same for every image (collapse): lower learning_rate, or check that the "
+            "pool is not one picture many times"
+        )
+    if step.restorative:
+        restored = torch.cat([network.restore(chunk) for chunk in chunks])
+        signs["restored_spread"] = float(restored.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6))
+        if signs["restored_spread"] < 0.1:
+            signs["warnings"].append("the restored images are nearly constant (collapse): lower learning_rate")
+    return signs

@@ -1,0 +1,174 @@
+"""One step of self-supervision, and the trainer that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.engines import Trainer
+from torch.nn.functional import mse_loss
+
+from bundle.data.modality import Modality
+from bundle.data.sampling import as_unit_range
+from bundle.network import PretrainingNetwork
+from bundle.pretraining.contrast import MOMENTUM, TEMPERATURE, MomentumContrast
+from bundle.pretraining.distortions import distort
+from bundle.pretraining.views import candidate_policies
+from bundle.run.seeds import derive_seed
+
+OBJECTIVES = ("contrastive", "restoration", "joint")
+# The squared error of an image in [0, 1] starts near .08 and ends near .005, InfoNCE runs from about 7 to 1: this
+# brings both to the same order.
+RESTORATION_WEIGHT = 20.0
+
+
+class PretrainingStep:
+    """What MONAI's ``Trainer`` calls for every batch (``iteration_update``).
+
+    Args:
+        network: the network to train, on its device.
+        optimizer: over its parameters.
+        schedule: learning-rate schedule, advanced every step.
+        modality: limits the views and the flips.
+        images: number of images in the pool; bounds the queue.
+        objective: ``contrastive``, ``restoration`` or ``joint``.
+        precision: ``bf16`` or ``fp32``.
+        seed: seed of the run.
+        queue_length: keys in the queue; shortened to what the pool allows.
+        momentum: of the key network.
+        temperature: of InfoNCE.
+        policy: name of the views' policy, or ``hardest`` to choose by eq. 7 after the warm-up.
+    """
+
+    def __init__(
+        self,
+        network: PretrainingNetwork,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        *,
+        modality: Modality,
+        images: int,
+        objective: str = "contrastive",
+        precision: str = "fp32",
+        seed: int = 0,
+        queue_length: int = 4096,  # MoCo's 65 536 serves 1.3 M images; small pools shorten it further
+        momentum: float = MOMENTUM,
+        temperature: float = TEMPERATURE,
+        policy: str = "hardest",
+    ) -> None:
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
+        self.network, self.optimizer, self.schedule = network, optimizer, schedule
+        self.modality, self.objective, self.precision, self.seed = modality, objective, precision, seed
+        self.policies = {candidate.name: candidate for candidate in candidate_policies(modality)}
+        if policy != "hardest" and policy not in self.policies:
+            raise ValueError(f"policy must be 'hardest' or one of {', '.join(self.policies)}, got {policy!r}")
+        self.chosen = policy
+        self.contrast = MomentumContrast(
+            network, max(1, min(queue_length, images)), momentum=momentum, temperature=temperature
+        ).to(next(network.parameters()).device)
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether views are contrasted."""
+        return self.objective in ("contrastive", "joint")
+
+    @property
+    def restorative(self) -> bool:
+        """Whether distorted images are restored."""
+        return self.objective in ("restoration", "joint")
+
+    def __call__(self, engine: Engine, batch: dict[str, Any]) -> dict[str, Any]:
+        """Train on one batch: ``image`` uint8 (B, C, W, H), ``index`` (B,) telling images apart.
+
+        Returns:
+            ``loss`` and its parts ``contrastive`` with ``retrieval`` (share of queries that find their positive first),
+            and ``restoration`` (mean squared error).
+
+        Raises:
+            RuntimeError: the loss is not finite.
+        """
+        device = next(self.network.parameters()).device
+        torch.manual_seed(derive_seed(self.seed, "step", engine.state.iteration))
+        images = as_unit_range(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        output: dict[str, Any] = {}
+        loss = images.new_zeros(())
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            if self.contrastive:
+                # Until the hardest policy is known the views are the modality's own, mild ones.
+                policy = self.policies.get(self.chosen) or self.policies["mild"]
+                ids = batch["index"].to(device)
+                query = self.network.project(policy.view(images))
+                key = self.contrast.keys(policy.view(images))
+                contrastive, found = self.contrast.loss(query, key, ids)
+                loss = loss + contrastive
+                output |= {"contrastive": contrastive.item(), "retrieval": found.float().mean().item()}
+            if self.restorative:
+                distorted, target = distort(images, self.modality.augmentation)
+                restoration = mse_loss(self.network.restore(distorted), target)
+                loss = loss + RESTORATION_WEIGHT * restoration
+                output["restoration"] = restoration.item()
+        if not torch.isfinite(loss):
+            raise RuntimeError(
+                f"the pretraining loss is {loss.item()} at step {engine.state.iteration}: lower learning_rate, or set "
+                f"precision to fp32; the last finished epoch is kept and the same command goes on from it"
+            )
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        if self.contrastive:
+            self.contrast.follow(self.network)
+            self.contrast.push(key, ids)
+        return {"loss": loss.item(), **output}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed training needs."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "contrast": self.contrast.state_dict(),
+            "chosen": self.chosen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        for name in ("network", "optimizer", "schedule", "contrast"):
+            getattr(self, name).load_state_dict(state[name])
+        self.chosen = state["chosen"]
+
+
+class Pretrainer(Trainer):
+    """MONAI's ``Trainer`` over :class:`PretrainingStep`; batches and outputs stay batches.
+
+    Args:
+        device: where to train.
+        max_epochs: epochs in all, the warm-up included.
+        data_loader: endless batches with ``image`` and ``index``.
+        epoch_length: steps an epoch.
+        step: the step.
+        handlers: attached in the order given.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        data_loader: Iterable[Any],
+        epoch_length: int,
+        step: PretrainingStep,
+        handlers: list[Any] | None = None,
+    ) -> None:
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=data_loader,
+            epoch_length=epoch_length,
+            iteration_update=step,
+            handlers=handlers,
+            decollate=False,
+        )

@@ -1,0 +1,76 @@
+"""A training that was killed goes on where its last finished epoch left it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from bundle.run.atomic import atomic_file
+from bundle.run.record import content_fingerprint
+
+logger = logging.getLogger(__name__)
+
+
+class Resume:
+    """Saves a training after each epoch and restores it when the same training is started again.
+
+    Steps are functions of (seed, step), so the resumed training ends where the undisturbed one ends.
+
+    Args:
+        path: the checkpoint file.
+        state: name to object with ``state_dict`` and ``load_state_dict``: network, optimizer, schedule, history.
+        steppers: objects told by ``resume_at(step)`` which step comes next.
+        settings: what makes two trainings the same. A checkpoint of other settings is not continued.
+        interval: epochs between saves.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        state: Mapping[str, Any],
+        *,
+        steppers: tuple[Any, ...] | list[Any] = (),
+        settings: Mapping[str, Any] | None = None,
+        interval: int = 1,
+    ) -> None:
+        self.path, self.state, self.steppers, self.interval = Path(path), dict(state), tuple(steppers), interval
+        self.fingerprint = content_fingerprint(sorted(f"{k}={v}" for k, v in (settings or {}).items()))
+
+    def attach(self, engine: Engine) -> None:
+        """Restore at the start of ``engine`` and save after its epochs."""
+        engine.add_event_handler(Events.STARTED, self.restore)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def restore(self, engine: Engine) -> None:
+        """Bring state and engine to the end of the last finished epoch, where there is a checkpoint of these settings."""
+        if not self.path.is_file():
+            return
+        checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
+        if checkpoint["fingerprint"] != self.fingerprint:
+            logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
+            return
+        for name, item in self.state.items():
+            item.load_state_dict(checkpoint["state"][name])
+        engine.state.epoch, engine.state.iteration = checkpoint["epoch"], checkpoint["iteration"]
+        for stepper in self.steppers:
+            stepper.resume_at(engine.state.iteration)
+        logger.info("goes on after epoch %d of %s (%s)", engine.state.epoch, engine.state.max_epochs, self.path)
+
+    def save(self, engine: Engine) -> None:
+        """Write the checkpoint, whole or not at all."""
+        if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:
+            return
+        content = {
+            "fingerprint": self.fingerprint,
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "state": {name: item.state_dict() for name, item in self.state.items()},
+        }
+        with atomic_file(self.path) as temporary:
+            torch.save(content, temporary)

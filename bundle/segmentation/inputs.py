@@ -1,0 +1,50 @@
+"""What inference is asked to segment: every image of a folder that can be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bundle.data.identity import Pseudonyms
+from bundle.data.inventory import take_inventory
+from bundle.data.modality import Modality, load_modality
+from bundle.run.quarantine import Quarantine
+
+KEY_FILE = "identity.key"
+
+
+def images_below(
+    folder: str | os.PathLike[str], modality: str | Modality, *, quarantine: str | os.PathLike[str]
+) -> list[dict[str, str]]:
+    """Entries with ``id`` and absolute ``image`` for all readable images below ``folder``, sorted by id.
+
+    Every file is decoded once before the first is segmented, so one that cannot be read ends in ``quarantine.csv`` and
+    not the run.
+
+    Args:
+        folder: searched with its subfolders.
+        modality: what kind of image to look for.
+        quarantine: folder for ``quarantine.csv`` and the private key of DICOM ids; masks left there by an earlier run
+            are no input.
+
+    Raises:
+        ValueError: there is no such folder, or no readable image in it.
+    """
+    root, output = Path(folder).resolve(), Path(quarantine).resolve()
+    if not root.is_dir():
+        raise ValueError(f"dataset_dir must be a folder of images, got {folder}")
+    if output == root:
+        raise ValueError(f"output_dir must not be the folder of the images itself, got {output}")
+    aside = Quarantine(root)
+    pseudonyms = Pseudonyms(output / KEY_FILE)
+    try:
+        entries = take_inventory(
+            root, modality=load_modality(modality), pseudonyms=pseudonyms, quarantine=aside, keep_copies=True
+        )
+    finally:
+        aside.write(output)
+    return [
+        {"id": entry["id"], "image": str(root / entry["image"])}
+        for entry in entries
+        if not (root / entry["image"]).is_relative_to(output)
+    ]

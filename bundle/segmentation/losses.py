@@ -1,0 +1,40 @@
+"""The loss of the fine-tuning: Dice and cross-entropy on every head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.losses import DiceCELoss
+from torch import nn
+
+# DSAL (Zhao, Zeng et al. 2021, section 3.2) weighs its heads .6 (full scale), .3 (1/4) and .1 (1/2).
+HEAD_WEIGHTS = (0.6, 0.1, 0.3)
+
+
+class DeepSupervisionLoss(nn.Module):
+    """Weighted sum over the heads of Dice + cross-entropy.
+
+    Dice is taken per image and then averaged, so it does not depend on how a batch is put together; the background is
+    left out of it.
+
+    Args:
+        weights: one per head: full, 1/2 and 1/4 scale.
+    """
+
+    def __init__(self, weights: Sequence[float] = HEAD_WEIGHTS) -> None:
+        super().__init__()
+        self.weights = tuple(weights)
+        self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=False)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss of ``logits`` (B, heads, classes, W, H) against ``target`` (B, 1, W, H) class indices.
+
+        Logits of one head, (B, classes, W, H), as a network in evaluation mode gives, are taken with weight 1.
+        """
+        if logits.ndim == 4:
+            return self.loss(logits, target)
+        if logits.shape[1] != len(self.weights):
+            raise ValueError(f"the loss has {len(self.weights)} weights, so it needs as many heads, got {logits.shape[1]}")
+        losses = [weight * self.loss(logits[:, i], target) for i, weight in enumerate(self.weights)]
+        return torch.stack(losses).sum() / sum(self.weights)

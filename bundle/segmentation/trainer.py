@@ -1,0 +1,55 @@
+"""What frames the fine-tuning's steps: the guard against a diverged loss and the run record."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+
+from bundle.run.record import RunRecord, file_fingerprint
+
+
+class FiniteLoss:
+    """Engine handler: stops the training before a loss that is not finite reaches the weights."""
+
+    def attach(self, engine: Engine) -> None:
+        """Look at every loss of ``engine``, a MONAI trainer, before its gradient is taken."""
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._check)
+
+    def _check(self, engine: Engine) -> None:
+        loss = float(engine.state.output["loss"])
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"the training loss is {loss} at step {engine.state.iteration}: lower learning_rate, or set precision "
+                f"to fp32; the last finished epoch is kept and the same command goes on from it"
+            )
+
+
+class Schedule:
+    """Engine handler: advances a learning-rate schedule every step."""
+
+    def __init__(self, schedule: Any) -> None:
+        self.schedule = schedule
+
+    def attach(self, engine: Engine) -> None:
+        """Follow ``engine``."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: self.schedule.step())
+
+
+class WriteRecord:
+    """Engine handler: notes what was trained and writes ``run.json``. Attach after what writes the weights."""
+
+    def __init__(self, record: RunRecord, folder: str | os.PathLike[str], weights: str | os.PathLike[str]) -> None:
+        self.record, self.folder, self.weights = record, folder, weights
+
+    def attach(self, engine: Engine) -> None:
+        """Write when ``engine`` has completed."""
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _write(self, engine: Engine) -> None:
+        self.record.note("steps", engine.state.iteration)
+        self.record.note("weights", file_fingerprint(self.weights))
+        self.record.write(self.folder)

@@ -1,0 +1,110 @@
+"""How well a selection covers the pool, after each image: the distance that is left to the nearest chosen one.
+
+Look at both figures. Farthest points (``ca``) lower the largest distance; in a pool without clear clusters that costs
+mean distance, where chance, which follows the density, may do better.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.embedding import Embeddings, unit_length
+
+_PICKS = 128  # chosen images whose distances to a block of the pool are held together
+_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CoverageCurve:
+    """Coverage against budget.
+
+    Attributes:
+        budget: (B,) images chosen, 1 to B.
+        mean: (B,) mean over the pool of the distance to the nearest chosen or labelled image; lower is better.
+        largest: (B,) the greatest of those distances, the radius of coverage.
+        scale: what both were divided by, the mean distance of the pool to its centre: 1 is as good as one image that
+            lies at the very centre.
+    """
+
+    budget: NDArray[np.intp]
+    mean: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    scale: float
+
+    @property
+    def knee(self) -> int | None:
+        """The budget after which ``mean`` falls slower than on average, where it bends most; None if it nowhere bends.
+
+        The point farthest below the chord from the first to the last point (Satopaa et al. 2011, "Kneedle",
+        doi:10.1109/ICDCSW.2011.20, without its smoothing).
+        """
+        fall = self.mean[0] - self.mean[-1]
+        if len(self.mean) < 3 or fall <= 0:
+            return None
+        along = np.linspace(0.0, 1.0, len(self.mean))
+        below_chord = 1.0 - along - (self.mean - self.mean[-1]) / fall
+        best = int(np.argmax(below_chord))
+        return int(self.budget[best]) if below_chord[best] > 1e-9 else None
+
+
+def coverage_curve(
+    embeddings: Embeddings, selected: Sequence[str], *, labelled: Collection[str] = (), normalise: bool = True
+) -> CoverageCurve:
+    """Coverage of all images of ``embeddings`` after each image of ``selected``. Costs O(N D B) in matrix products.
+
+    Args:
+        embeddings: the pool, N images.
+        selected: B ids, in the order of the selection, at least one.
+        labelled: ids that were there before the first; those without an embedding are left out.
+        normalise: at length 1 (L2) first, so that distances rank as angles do.
+
+    Raises:
+        ValueError: ``selected`` is empty or has an id without an embedding.
+    """
+    if not len(selected):
+        raise ValueError("coverage needs one selected image at least, got none")
+    before = sorted(set(labelled) & set(embeddings.ids))
+    centre = sum(block.sum(axis=0) for block in _blocks(embeddings.vectors, normalise)) / len(embeddings)
+    points = _points(embeddings, selected, normalise) - centre
+    already = _points(embeddings, before, normalise) - centre if before else None
+
+    total = np.zeros(len(selected))
+    largest = np.zeros(len(selected))
+    spread = 0.0
+    for vectors in _blocks(embeddings.vectors, normalise):
+        block = vectors - centre  # near the origin the expanded square loses the fewest digits
+        spread += float(np.linalg.norm(block, axis=1).sum())
+        nearest = np.full(len(block), np.inf)
+        if already is not None:
+            nearest = _squared_distances(block, already).min(axis=1)
+        for start in range(0, len(selected), _PICKS):
+            squares = _squared_distances(block, points[start : start + _PICKS])
+            squares[:, 0] = np.minimum(squares[:, 0], nearest)
+            left = np.minimum.accumulate(squares, axis=1)
+            nearest = left[:, -1]
+            distances = np.sqrt(left)
+            picks = slice(start, start + distances.shape[1])
+            total[picks] += distances.sum(axis=0)
+            largest[picks] = np.maximum(largest[picks], distances.max(axis=0))
+    scale = spread / len(embeddings)
+    divisor = scale if scale > 0 else 1.0  # a pool of equal vectors is covered by any of them
+    return CoverageCurve(np.arange(1, len(selected) + 1), total / len(embeddings) / divisor, largest / divisor, scale)
+
+
+def _points(embeddings: Embeddings, ids: Sequence[str], normalise: bool) -> NDArray[np.float64]:
+    return np.concatenate(list(_blocks(embeddings.subset(ids).vectors, normalise)))
+
+
+def _blocks(vectors: NDArray[np.float32], normalise: bool) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(vectors), _ROWS):
+        block = np.asarray(vectors[start : start + _ROWS])
+        yield (unit_length(block) if normalise else block).astype(np.float64)
+
+
+def _squared_distances(rows: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares = (rows**2).sum(axis=1)[:, None] + (points**2).sum(axis=1) - 2 * (rows @ points.T)
+    return np.maximum(squares, 0.0)

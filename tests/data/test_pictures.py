@@ -1,0 +1,140 @@
+"""Pictures: what is meant to be seen is read, anything broken is refused by name and reason."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundle.data import pictures
+from bundle.data.pictures import UnreadableImage, read_grey_picture, read_picture
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+GREY = np.random.default_rng(1).integers(0, 256, (6, 9), dtype=np.uint8)
+DEEP = np.random.default_rng(2).integers(0, 65536, (6, 9)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff"])
+def test_colour_is_read_as_written(write_picture, suffix):
+    np.testing.assert_array_equal(read_picture(write_picture(COLOUR, "image" + suffix)), COLOUR)
+
+
+def test_grey_is_repeated_over_the_channels(write_picture):
+    np.testing.assert_array_equal(read_picture(write_picture(GREY)), np.repeat(GREY[..., None], 3, axis=-1))
+
+
+def test_16_bits_are_scaled_and_not_clipped(write_picture):
+    path = write_picture(DEEP)
+    assert read_picture(path).dtype == np.uint8
+    np.testing.assert_allclose(read_picture(path)[..., 0], DEEP / 65535 * 255, atol=0.5 + 1e-4)
+
+
+def test_grey_reader_keeps_16_bits(write_picture):
+    grey = read_grey_picture(write_picture(DEEP))
+    assert grey.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(grey * 65535).astype(np.uint16), DEEP)
+
+
+def test_grey_reader_gives_luminance_of_colour(write_picture):
+    grey = read_grey_picture(write_picture(COLOUR))
+    expected = np.zeros(COLOUR.shape[:2])
+    for row, column in np.ndindex(expected.shape):
+        red, green, blue = (int(value) for value in COLOUR[row, column])
+        expected[row, column] = (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+    np.testing.assert_allclose(grey, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_exif_orientation_is_honoured(write_picture, turn):
+    """Each of the eight orientations shows the same picture, when the pixels are stored turned the other way."""
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    image = Image.fromarray(COLOUR)
+    stored = image.transpose(undo[turn]) if turn in undo else image
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    np.testing.assert_array_equal(read_picture(write_picture(stored, exif=exif)), COLOUR)
+
+
+def test_transparent_pixels_are_black_and_opaque_ones_untouched(write_picture):
+    alpha = np.full((6, 9), 255, dtype=np.uint8)
+    alpha[2:, :4] = 0
+    read = read_picture(write_picture(np.dstack([COLOUR, alpha])))
+    np.testing.assert_array_equal(read[alpha == 0], 0)
+    np.testing.assert_array_equal(read[alpha == 255], COLOUR[alpha == 255])
+
+
+def test_palette_is_looked_up(write_picture):
+    image = Image.fromarray(GREY % 4, mode="P")
+    palette = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]
+    image.putpalette(palette)
+    np.testing.assert_array_equal(read_picture(write_picture(image)), np.reshape(palette, (4, 3))[GREY % 4])
+
+
+def test_cmyk_becomes_rgb(write_picture):
+    image = Image.new("CMYK", (5, 4), (0, 255, 255, 0))
+    np.testing.assert_array_equal(read_picture(write_picture(image, "image.tif")), np.full((4, 5, 3), (255, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html><body>not found</body></html>", "no PNG, JPEG, TIFF or BMP"),
+        (None, "cannot be opened"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_picture, read_grey_picture])
+def test_what_is_no_picture_is_refused_with_path_and_reason(tmp_path, read, content, reason):
+    path = tmp_path / "image.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UnreadableImage, match=reason) as caught:
+        read(path)
+    assert caught.value.path == path
+    assert str(path) in str(caught.value)
+    assert caught.value.reason in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_a_picture_cut_short_is_refused(write_picture, suffix):
+    noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = write_picture(noise, "image" + suffix)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImage):
+        read_picture(path)
+
+
+def test_an_absurd_size_is_refused_before_decoding(write_picture, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 53)
+    with pytest.raises(UnreadableImage, match="9 x 6 pixels are above the limit of 53"):
+        read_picture(write_picture(COLOUR))
+
+
+def test_a_float_picture_outside_0_to_1_is_refused(write_picture):
+    with pytest.raises(UnreadableImage, match="within 0 and 1"):
+        read_grey_picture(write_picture(np.full((4, 4), 300.0, dtype=np.float32), "image.tif"))
+
+
+def test_the_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(UnreadableImage(Path("a/b.png"), "broken")))
+    assert (error.path, error.reason) == (Path("a/b.png"), "broken")
+
+
+@pytest.mark.real
+def test_real_truncated_jpegs_are_refused(real_data):
+    paths = sorted((real_data / "truncated_jpegs").glob("*.jpg"))
+    assert len(paths) == 4
+    for path in paths:
+        with pytest.raises(UnreadableImage, match="broken or cut short"):
+            read_picture(path)

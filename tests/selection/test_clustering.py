@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import silhouette_score
+
+from bundle.selection.clustering import choose_k, distance_to_centre, kmeans, kmeans_for_each, silhouette_curve
+
+from .pools import awkward_pools, clustered_pool
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_silhouettes_of_all_k_agree_with_scikit_learn(offset):
+    _, vectors, _ = clustered_pool((300, 200, 100, 50, 5), spread=0.2)
+    vectors[:40] = vectors[40:80]  # duplicates
+    vectors += np.float32(offset)
+    labels = [found.labels for found in kmeans_for_each(vectors, range(2, 15), seed=0, n_init=1)]
+    curve = silhouette_curve(vectors, labels)
+    expected = [silhouette_score(vectors.astype(np.float64), found) for found in labels]
+    np.testing.assert_allclose(curve.score, expected, atol=1e-5)
+    assert curve.k == tuple(range(2, 15))
+    assert curve.scored == len(vectors)
+    assert not curve.standard_error.any()
+
+
+def test_silhouettes_over_several_blocks_agree_with_scikit_learn(monkeypatch):
+    monkeypatch.setattr("bundle.selection.clustering._BLOCK_PAIRS", 37**2)
+    _, vectors, cluster = clustered_pool((90, 60, 31), spread=0.3)
+    curve = silhouette_curve(vectors, [cluster, cluster % 2])
+    np.testing.assert_allclose(
+        curve.score, [silhouette_score(vectors, cluster), silhouette_score(vectors, cluster % 2)], atol=1e-5
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), pool=awkward_pools())
+def test_silhouettes_of_awkward_pools_agree_with_scikit_learn(data, pool):
+    vectors = pool[1]
+    k = data.draw(st.integers(1, 5))
+    _, labels = np.unique(
+        data.draw(st.lists(st.integers(0, k - 1), min_size=len(vectors), max_size=len(vectors))), return_inverse=True
+    )
+    score = silhouette_curve(vectors, [labels]).score[0]
+    if labels.max() == 0:
+        assert np.isnan(score)
+    elif labels.max() == len(vectors) - 1:
+        assert score == 0  # clusters of one count 0; scikit-learn does not define this case
+    else:
+        assert score == pytest.approx(silhouette_score(vectors.astype(np.float64), labels), abs=1e-5)
+
+
+def test_a_sampled_silhouette_lies_within_its_standard_error():
+    _, vectors, cluster = clustered_pool((800, 500, 300, 100), spread=0.3)
+    exact = silhouette_curve(vectors, [cluster]).score[0]
+    estimates = [silhouette_curve(vectors, [cluster], seed=s, exact_up_to=1000, sample=200) for s in range(30)]
+    errors = np.array([(found.score[0] - exact) / found.standard_error[0] for found in estimates])
+    assert all(found.scored == 200 for found in estimates)
+    assert 0.6 < errors.std() < 1.5
+    assert abs(errors.mean()) < 0.6
+
+
+def test_clusters_come_largest_first_with_their_means():
+    _, vectors, cluster = clustered_pool((50, 30, 20))
+    found = kmeans(vectors, 3, seed=0)
+    assert found.sizes.tolist() == [50, 30, 20]
+    np.testing.assert_array_equal(found.labels, cluster)
+    for label, rows in enumerate(found.members()):
+        np.testing.assert_array_equal(rows, np.flatnonzero(cluster == label))
+        np.testing.assert_allclose(found.centres[label], vectors[rows].mean(axis=0), atol=1e-6)
+    expected = np.linalg.norm(vectors - found.centres[cluster], axis=1)
+    np.testing.assert_allclose(distance_to_centre(vectors, found), expected, atol=1e-6)
+
+
+def test_no_more_clusters_than_different_vectors():
+    vectors = np.repeat(np.eye(3, dtype=np.float32), [5, 3, 2], axis=0)
+    assert kmeans(vectors, 8, seed=0).sizes.tolist() == [5, 3, 2]
+    assert kmeans(vectors[:5], 4, seed=0).sizes.tolist() == [5]
+
+
+def test_each_k_has_the_clusters_it_has_alone():
+    _, vectors, _ = clustered_pool((60, 40, 30, 20), spread=0.4)
+    for k, found in zip(range(2, 7), kmeans_for_each(vectors, range(2, 7), seed=5, n_init=2), strict=True):
+        np.testing.assert_array_equal(found.labels, kmeans(vectors, k, seed=5, n_init=2).labels)
+
+
+def test_the_search_finds_the_true_number_of_clusters_and_shows_the_curve_from_two():
+    _, vectors, _ = clustered_pool((60, 50, 40, 30, 20, 20, 20))
+    clustering, curve = choose_k(vectors, k_min=5, k_max=12, report_from=2, seed=0)
+    assert clustering.k == 7
+    assert curve is not None and curve.k == tuple(range(2, 13))
+
+
+def test_the_search_keeps_its_lower_bound_where_two_would_win():
+    _, vectors, _ = clustered_pool((60, 40))
+    clustering, curve = choose_k(vectors, k_min=5, k_max=12, report_from=2, seed=0)
+    assert clustering.k >= 5
+    assert curve is not None and int(np.argmax(curve.score)) == 0
+
+
+@pytest.mark.parametrize(("n", "most"), [(1, 1), (2, 1), (3, 2), (6, 5)])
+def test_the_search_fits_its_bounds_to_a_small_pool(n, most):
+    vectors = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    assert choose_k(vectors, k_min=5, k_max=20, report_from=2, seed=0)[0].k == most

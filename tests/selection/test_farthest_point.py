@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bundle.selection.farthest_point import farthest_point_sampling
+
+
+def plain_loops(points: list[list[int]], count: int, start_from: list[int], first: int) -> list[int]:
+    """Farthest point sampling in whole numbers; the smaller index wins a tie."""
+    chosen, picks = list(start_from), []
+    for _ in range(count):
+        best, best_distance = None, -1
+        for candidate, point in enumerate(points):
+            if candidate in chosen:
+                continue
+            nearest = min(sum((a - b) ** 2 for a, b in zip(point, points[c], strict=True)) for c in chosen or [first])
+            if not chosen:
+                nearest = 1 if candidate == first else 0
+            if nearest > best_distance:
+                best, best_distance = candidate, nearest
+        chosen.append(best)
+        picks.append(best)
+    return picks
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), n=st.integers(1, 12), dimensions=st.integers(1, 3))
+def test_agrees_with_plain_loops_also_where_distances_tie(data, n, dimensions):
+    cell = st.integers(-2, 2)  # small whole numbers are exact in float32 and tie often
+    points = data.draw(st.lists(st.lists(cell, min_size=dimensions, max_size=dimensions), min_size=n, max_size=n))
+    start_from = sorted(data.draw(st.sets(st.integers(0, n - 1))))
+    first = data.draw(st.integers(0, n - 1))
+    count = data.draw(st.integers(0, n - len(start_from)))
+    picks, distances = farthest_point_sampling(
+        np.array(points, dtype=np.float32), count, start_from=start_from, first=first
+    )
+    assert picks.tolist() == plain_loops(points, count, start_from, first)
+    assert (np.diff(distances) <= 0).all() if not np.isinf(distances).any() else (np.diff(distances[1:]) <= 0).all()
+
+
+def test_covers_many_blocks_of_rows_as_one():
+    points = np.random.default_rng(0).integers(-30, 30, size=(3000, 300)).astype(np.float32)
+    picks, _ = farthest_point_sampling(points, 4, first=5)
+    chosen = [5]
+    for _ in range(3):
+        squares = ((points[:, None].astype(np.int64) - points[chosen].astype(np.int64)) ** 2).sum(axis=2)
+        chosen.append(int(squares.min(axis=1).argmax()))
+    assert picks.tolist() == chosen
+
+
+def test_distances_are_to_the_nearest_one_chosen_before():
+    line = np.array([[0.0], [10.0], [4.0], [7.0]], dtype=np.float32)
+    picks, distances = farthest_point_sampling(line, 4, first=0)
+    assert picks.tolist() == [0, 1, 2, 3]
+    assert distances.tolist() == [np.inf, 10.0, 4.0, 3.0]
+
+
+def test_refuses_more_than_there_are():
+    with pytest.raises(ValueError, match="0 to 2"):
+        farthest_point_sampling(np.zeros((3, 2), np.float32), 3, start_from=[1])
