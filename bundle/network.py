@@ -101,7 +101,7 @@ class UNet(nn.Module):
         return torch.stack(logits, dim=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits: the main head's (B, out_channels, W, H) in evaluation, every head's (see forward_heads) in training."""
+        """Logits: in evaluation the main head's (B, out_channels, W, H), in training all of forward_heads."""
         if self.training:
             return self.forward_heads(image)
         return self.heads[0](self.decode(image)[0])

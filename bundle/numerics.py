@@ -39,10 +39,10 @@ def choose_precision(device: torch.device, precision: str = "auto") -> str:
 
 
 def prepare_network(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move ``network`` to ``device`` in channels_last, which convolutions run fastest in on AVX512 and on tensor cores."""
+    """Move ``network`` to ``device`` in channels_last, convolutions' fastest layout on AVX512 and tensor cores."""
     network.to(device)
     # nn.Module.to(memory_format=...) converts the four-dimensional parameters and leaves the others.
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class PrecisionInferer(Inferer):

@@ -64,6 +64,7 @@ class Modality:
         labels: names of the foreground structures; the mask value of ``labels[i]`` is ``i + 1``, background is 0.
         size: side in pixels of the square canvas the network sees; a multiple of 16.
         augmentation: what random change the modality allows.
+        data_source: the images that the shipped weights learned from, for the metadata; empty where none are shipped.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Modality:
     labels: tuple[str, ...]
     size: int = 128
     augmentation: Augmentation = Augmentation()
+    data_source: str = ""
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)

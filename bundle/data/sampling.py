@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import DataLoader
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from bundle.data.augmentation import augment
 from bundle.data.modality import Augmentation
@@ -56,7 +56,7 @@ class StepSampler(Sampler[list[int]]):
 
 
 class StepSeed:
-    """The seed of everything random in a step. Turns a cached batch into a step's input: seeds the step, goes to the device, augments.
+    """Turns a cached batch into a step's input: seeds the step, goes to the device, augments.
 
     Called by MONAI's engines as ``prepare_batch``. Dropout draws from the same generators, so the whole step follows
     from (seed, step).
@@ -82,7 +82,7 @@ class StepSeed:
         images = as_unit_range(batch["image"].to(device, non_blocking=non_blocking))
         labels = batch["label"].to(device, non_blocking=non_blocking)
         if self.limits is not None:
-            images, labels = augment(images, labels, self.limits)  # type: ignore[assignment]
+            images, labels = augment(images, labels, self.limits)
         return images, labels
 
 
@@ -91,7 +91,7 @@ def as_unit_range(images: torch.Tensor) -> torch.Tensor:
     return images if images.dtype.is_floating_point else images.float().div_(255)
 
 
-def endless_loader(dataset: Dataset, *, batch_size: int, seed: int = 0) -> DataLoader:
+def endless_loader(dataset: Any, *, batch_size: int, seed: int = 0) -> DataLoader:
     """Endless shuffled batches over ``dataset`` for training, by :class:`StepSampler`."""
     # No worker processes: from a cache in memory a batch of 16 is stacked in a fraction of a millisecond.
     return DataLoader(dataset, batch_sampler=StepSampler(len(dataset), batch_size, seed), num_workers=0)

@@ -46,10 +46,10 @@ def info_nce(
 class MomentumContrast(nn.Module):
     """The key network, a slow copy of the query network, and the queue of its keys.
 
-    Both networks normalise by the statistics of their batch. MoCo shuffles BatchNorm across GPUs lest a query know its
-    positive by the batch's statistics; here the batch's own keys, which share these statistics, are negatives too
-    (as in MoCo v3), so that clue tells nothing about them. (Keys by averaged running statistics, EMAN, were tried: early
-    on they are nearly constant and the training never starts.)
+    Both networks normalise by the statistics of their batch. MoCo shuffles BatchNorm across GPUs lest a query know
+    its positive by the batch's statistics; here the batch's own keys, which share these statistics, are negatives
+    too (as in MoCo v3), so that clue tells nothing about them. (Keys by averaged running statistics, EMAN, were tried:
+    early on they are nearly constant and the training never starts.)
 
     Args:
         network: the query network.
@@ -70,10 +70,11 @@ class MomentumContrast(nn.Module):
         super().__init__()
         self.key_network = copy.deepcopy(network).requires_grad_(False)
         self.momentum, self.temperature = momentum, temperature
-        dim = network.projection[-1].out_features
+        last = network.projection[-1]
+        assert isinstance(last, nn.Linear)
         self.queue: torch.Tensor
         self.queue_ids: torch.Tensor
-        self.register_buffer("queue", torch.zeros(queue_length, dim))
+        self.register_buffer("queue", torch.zeros(queue_length, last.out_features))
         self.register_buffer("queue_ids", torch.full((queue_length,), -1, dtype=torch.long))  # -1: still empty
 
     @torch.no_grad()

@@ -1,10 +1,12 @@
 """The distortions of Models Genesis (Zhou et al., MedIA 2021, section 3) in two dimensions, on whole batches.
 
-A network that restores the original from them learns appearance (intensity), texture (shuffling) and context (painting).
-Every function takes and gives (B, C, W, H) in [0, 1]. Rates are those of SAAL (Zhao, Lu et al., EMBC 2022).
+A network that restores the original from them learns appearance (intensity), texture (shuffling) and context
+(painting). Every function takes and gives (B, C, W, H) in [0, 1]. Rates are those of SAAL (Zhao, Lu et al., EMBC 2022).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 
@@ -19,6 +21,8 @@ INPAINT_RATE = 0.2  # of the painted images; the others are painted outside of w
 # Cells share this many permutations an image: enough that no pattern repeats side by side, and far cheaper than a
 # sort of every pixel.
 PERMUTATIONS = 32
+
+Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 def distort(images: torch.Tensor, limits: Augmentation) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,8 +57,8 @@ def shuffle_local_pixels(images: torch.Tensor) -> torch.Tensor:
     """Permute the pixels inside small cells; all channels of a pixel stay together.
 
     Each image is cut by a grid of its own, with cell sides of 1 to a tenth of the side and a random origin, and each
-    cell is permuted once, so no pixel moves further than a cell. (The published code shuffles 10 000 overlapping windows
-    one after another; at 256x256 each pixel then moves 26 times, and the picture is scrambled as a whole.)
+    cell is permuted once, so no pixel moves further than a cell. (The published code shuffles 10 000 overlapping
+    windows one after another; at 256x256 each pixel then moves 26 times: the picture is scrambled as a whole.)
     """
     count, channels, width, height = images.shape
     device = images.device
@@ -82,7 +86,7 @@ def shuffle_local_pixels(images: torch.Tensor) -> torch.Tensor:
 
 
 def bend_intensity(images: torch.Tensor) -> torch.Tensor:
-    """Map intensities by a random monotone cubic Bezier curve through (0, 0) and (1, 1), half of the time decreasing."""
+    """Map intensities by a random monotone cubic Bezier curve on [0, 1], half of the time decreasing."""
     count = len(images)
     device = images.device
     t = torch.linspace(0, 1, 128, device=device)
@@ -127,11 +131,11 @@ def _boxes(images: torch.Tensor, smallest: float, largest: float) -> torch.Tenso
     return (in_x[..., :, None] & in_y[..., None, :]).any(dim=1, keepdim=True)
 
 
-def _on_some(images: torch.Tensor, rate: float, change) -> torch.Tensor:  # type: ignore[no-untyped-def]
+def _on_some(images: torch.Tensor, rate: float, change: Change) -> torch.Tensor:
     return _replace(images, torch.rand(len(images), device=images.device) < rate, change)
 
 
-def _replace(images: torch.Tensor, chosen: torch.Tensor, change) -> torch.Tensor:  # type: ignore[no-untyped-def]
+def _replace(images: torch.Tensor, chosen: torch.Tensor, change: Change) -> torch.Tensor:
     """Apply ``change`` to the chosen images alone, (B,) bool."""
     positions = chosen.nonzero().squeeze(1)
     if len(positions) == 0:

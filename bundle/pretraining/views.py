@@ -1,8 +1,8 @@
 """Views: the random pictures of one image that contrast calls the same, and which kind of view to train on.
 
-Contrastive annotation picks the augmentation under which the contrastive loss is highest (Jin et al. 2022, eq. 7). Taken
-to the letter the winner is whatever destroys the picture, so the hardest policy counts only while most images are still
-recognised under it.
+Contrastive annotation picks the augmentation under which the contrastive loss is highest (Jin et al. 2022, eq. 7).
+Taken to the letter the winner is whatever destroys the picture, so the hardest policy counts only while images are
+still recognised under it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Policy:
 def candidate_policies(modality: Modality) -> list[Policy]:
     """The finite list of eq. 7, from mild to hard. All keep to the flips and rotations of the modality."""
     own = modality.augmentation
-    # Zooming in to 1.8 keeps at least 30 % of the area, zooming in to 2.2 at least 20 % (SimCLR crops down to 8 %, but a
-    # lesion or a lung cut to that is no longer the same finding).
+    # Zooming in to 1.8 keeps at least 30 % of the area, to 2.2 at least 20 % (SimCLR crops down to 8 %, but a lesion
+    # or a lung cut to that is no longer the same finding).
     crop = dataclasses.replace(own, scale=(1.0, 1.8), shift=0.2)
     tight = dataclasses.replace(own, scale=(1.0, 2.2), shift=0.25)
     return [

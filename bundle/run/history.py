@@ -64,10 +64,13 @@ class History:
         self._bar.n = engine.state.epoch - 1
 
     def _add(self, engine: Engine) -> None:
-        output = engine.state.output[0] if isinstance(engine.state.output, list) else engine.state.output
+        output: Any = engine.state.output
         for name in self.figures:
             if name in output:
-                self._sums[name] = self._sums.get(name, 0.0) + float(output[name])
+                value = output[name]
+                self._sums[name] = self._sums.get(name, 0.0) + float(
+                    value.detach() if hasattr(value, "detach") else value
+                )
         self._steps += 1
 
     def _finish_epoch(self, engine: Engine) -> None:

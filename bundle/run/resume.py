@@ -48,7 +48,7 @@ class Resume:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def restore(self, engine: Engine) -> None:
-        """Bring state and engine to the end of the last finished epoch, where there is a checkpoint of these settings."""
+        """Bring state and engine to the end of the last finished epoch, if a checkpoint of these settings is there."""
         if not self.path.is_file():
             return
         checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)

@@ -64,12 +64,12 @@ class WriteEvaluation:
         self._bar = tqdm(total=total, desc="evaluate", unit="image", disable=None)
 
     def _score(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+        batch: Any = engine.state.batch
+        outputs: Any = engine.state.output
+        for item, output in zip(batch, outputs, strict=True):
             image, truth = output["image"], output["label"][0]
             prediction = torch.as_tensor(output["pred"]).reshape(truth.shape)
-            scores = score_image(
-                _plain(prediction), _plain(truth), self.modality.classes, _spacing(image)
-            )
+            scores = score_image(_plain(prediction), _plain(truth), self.modality.classes, _spacing(image))
             self.rows.append({"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}})
             path = str(image.meta["filename_or_obj"])
             self._masks[item["id"]] = (path, _packed(truth), _packed(prediction))
@@ -117,6 +117,6 @@ def _packed(mask: Any) -> np.ndarray:
 
 def _spacing(image: Any) -> tuple[float, float] | None:
     """Pixel size in mm along x and y from the affine, or None where the file tells none."""
-    affine = np.asarray(image.meta["original_affine"] if "original_affine" in image.meta else image.affine)
+    affine = np.asarray(image.meta.get("original_affine", image.affine))
     x, y = np.linalg.norm(affine[:3, :2].astype(float), axis=0)
     return None if x == y == 1.0 else (float(x), float(y))

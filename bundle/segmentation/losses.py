@@ -35,6 +35,8 @@ class DeepSupervisionLoss(nn.Module):
         if logits.ndim == 4:
             return self.loss(logits, target)
         if logits.shape[1] != len(self.weights):
-            raise ValueError(f"the loss has {len(self.weights)} weights, so it needs as many heads, got {logits.shape[1]}")
+            raise ValueError(
+                f"the loss has {len(self.weights)} weights, so it needs as many heads, got {logits.shape[1]}"
+            )
         losses = [weight * self.loss(logits[:, i], target) for i, weight in enumerate(self.weights)]
         return torch.stack(losses).sum() / sum(self.weights)

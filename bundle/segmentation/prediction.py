@@ -59,7 +59,9 @@ class WritePredictions:
         self._bar = tqdm(total=total, desc="infer", unit="image", disable=None)
 
     def _write(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+        batch: Any = engine.state.batch
+        outputs: Any = engine.state.output
+        for item, output in zip(batch, outputs, strict=True):
             image = output["image"]
             source = Path(str(image.meta["filename_or_obj"]))
             mask = np.asarray(output["pred"]).astype(np.uint8)

@@ -20,7 +20,8 @@ class FiniteLoss:
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._check)
 
     def _check(self, engine: Engine) -> None:
-        loss = float(engine.state.output["loss"])
+        output: Any = engine.state.output
+        loss = float(output["loss"].detach())
         if not math.isfinite(loss):
             raise RuntimeError(
                 f"the training loss is {loss} at step {engine.state.iteration}: lower learning_rate, or set precision "

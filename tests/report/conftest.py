@@ -51,6 +51,7 @@ def run_folder(tmp_path: Path) -> Path:
     quarantine = Quarantine()
     quarantine.add("Jane_Doe.png", "truncated: 12 bytes are missing")
     quarantine.write(run)
+    RunRecord("make_datalist", {"modality": "dermoscopy"}).write(run)
 
     epochs = range(1, 6)
     history = [{"epoch": n, "step": 4 * n, "loss": 3 / n, "contrastive": 2 / n, "restoration": 1 / n} for n in epochs]

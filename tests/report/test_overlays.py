@@ -85,3 +85,10 @@ def test_mask_of_another_size_is_refused() -> None:
 def test_soft_mask_is_refused() -> None:
     with pytest.raises(ValueError, match="whole numbers or booleans"):
         outline(np.full((4, 4), 0.5))
+
+
+def test_lines_are_wider_on_a_large_picture() -> None:
+    mask = np.zeros((1024, 600), dtype=np.uint8)
+    mask[100:900, 100:500] = 1
+    drawn = overlay(np.zeros((1024, 600)), None, mask)
+    np.testing.assert_array_equal((drawn == PREDICTION_COLOUR).all(axis=-1), outline(mask, width=4))

@@ -111,6 +111,8 @@ def test_absent_stage_leaves_one_line_and_no_link(run_folder: Path, part: str, s
     page = read(write_run_report(run_folder))
     assert line in page.text
     assert f"{section} (absent)" in page.text
+    absent = [tag for tag, attributes in page.tags if tag == "p" and attributes.get("class") == "absent"]
+    assert len(absent) == 1
     assert len([link for link in page.attributes("href") if link.startswith("#")]) == 5
 
 

@@ -1,0 +1,39 @@
+"""``infer``: predict masks for a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+
+from bundle.commands.options import absolute, add_workflow_options, settings
+
+DESCRIPTION = """\
+Predict a mask for every image below a folder.
+
+  coldstart infer --images new_images --model run/train/model.pt --modality dermoscopy --out masks
+  coldstart infer --images /archive/cr --modality chest_xray --model models/model_chest_xray.pt --out masks
+
+OUT gets a PNG for every picture and a NIfTI for every DICOM file, of the input's own size and geometry and named by its
+id, predictions.csv (id, image, mask), and quarantine.csv with what could not be read and why.
+Research software: not a medical device.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--images", required=True, help="folder of images, searched with its subfolders")
+    parser.add_argument("--model", help="fine-tuned weights (default: models/model.pt of the bundle)")
+    parser.add_argument("--out", required=True, help="folder for the masks")
+    add_workflow_options(parser, seed=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the workflow and print the path of the table."""
+    from bundle.run.workflow import claim_folder, run_workflow
+
+    overrides = settings(
+        args, dataset_dir=absolute(args.images), output_dir=absolute(args.out), model=absolute(args.model)
+    )
+    folder = claim_folder(args.out, {"stage": "infer", **overrides}, overwrite=args.overwrite)
+    run_workflow("infer", overrides)
+    print(folder / "predictions.csv")
+    return 0

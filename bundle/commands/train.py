@@ -1,0 +1,51 @@
+"""``train``: fine-tune the U-Net on the labels there are."""
+
+from __future__ import annotations
+
+import argparse
+
+from bundle.commands.options import absolute, add_workflow_options, settings
+
+DESCRIPTION = """\
+Fine-tune the U-Net on the training section of a datalist, from self-supervised weights.
+
+  on what was selected and annotated:
+    coldstart train --datalist run/selection/selection.json \\
+        --ssl-weights run/pretrain/model_ssl_pretrained.pt --out run/train
+
+  the same from random weights, to see what the pretraining gives:
+    coldstart train --datalist run/selection/selection.json --warm-start none --out run/train_from_random
+
+OUT gets model.pt (the last step, with the learning rate at 0), model_best.pt (the best on validation, where
+the datalist has any), history.csv, run.json and a checkpoint. Killed at any moment, the same command goes on.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--datalist", required=True, help="datalist with labels in its training section")
+    parser.add_argument("--out", required=True, help="folder for the weights and the course of the training")
+    parser.add_argument("--warm-start", choices=("all", "encoder", "none"), help="what to copy (default encoder)")
+    parser.add_argument("--ssl-weights", help="weights to start from; default: those shipped for the modality")
+    parser.add_argument("--steps", type=int, help="optimiser steps, a multiple of 40 (default 800)")
+    add_workflow_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the workflow and print the path of the weights."""
+    from bundle.run.workflow import claim_folder, run_workflow
+
+    if args.steps is not None and (args.steps < 40 or args.steps % 40):
+        raise ValueError(f"--steps must be a multiple of 40, the steps of an epoch, got {args.steps}")
+    overrides = settings(
+        args,
+        datalist=absolute(args.datalist),
+        output_dir=absolute(args.out),
+        warm_start=args.warm_start,
+        ssl_weights=absolute(args.ssl_weights),
+        epochs=None if args.steps is None else args.steps // 40,
+    )
+    folder = claim_folder(args.out, {"stage": "train", **overrides}, overwrite=args.overwrite)
+    run_workflow("train", overrides)
+    print(folder / "model.pt")
+    return 0

@@ -1,0 +1,122 @@
+"""From images to descriptors: the encoder alone, and the writer of what it gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+from tqdm import tqdm
+
+from bundle.data.modality import Modality
+from bundle.data.sampling import as_unit_range
+from bundle.embedding import Embeddings
+from bundle.network import UNet
+from bundle.numerics import prepare_network
+from bundle.run.atomic import OutputExists
+from bundle.run.record import entries_fingerprint, file_fingerprint, versions
+from bundle.weights import check_settings, load_weights
+
+
+class Descriptor(nn.Module):
+    """The average-pooled bottleneck of a U-Net (SAAL, section 2.2): (B, C, W, H) in [0, 1] to (B, D).
+
+    Args:
+        unet: the network whose encoder describes.
+    """
+
+    def __init__(self, unet: UNet) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Descriptors of a batch."""
+        return self.unet.encode(image).mean(dim=(2, 3))
+
+
+def descriptor_network(weights: str | os.PathLike[str], modality: Modality, device: torch.device) -> Descriptor:
+    """A descriptor with the encoder of a weight file, in evaluation mode on ``device``.
+
+    Raises:
+        ValueError: the weights are of another modality or size, or lack a tensor of the encoder.
+    """
+    found = load_weights(weights)
+    check_settings(weights, found.settings, {"modality": modality.name, "in_channels": modality.channels})
+    unet = UNet(modality.channels, modality.classes, tuple(found.settings["filters"]))
+    encoder = {name.removeprefix("encoder."): t for name, t in found.model.items() if name.startswith("encoder.")}
+    try:
+        unet.encoder.load_state_dict(encoder)
+    except RuntimeError as error:
+        raise ValueError(f"{weights} does not hold a whole encoder: {error}") from None
+    network = Descriptor(unet)
+    prepare_network(network, device)
+    return network.eval()
+
+
+def image_batch(
+    batch: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
+) -> tuple[torch.Tensor, None]:
+    """MONAI's ``prepare_batch`` for compact images without labels."""
+    return as_unit_range(batch["image"].to(device, non_blocking=non_blocking)), None
+
+
+class WriteEmbeddings:
+    """Engine handler: gathers the descriptors and writes the embeddings folder when all are there.
+
+    Args:
+        folder: becomes the embeddings folder, as a whole or not at all.
+        entries: the datalist entries, for the fingerprint of the data.
+        weights: the weight file, for its fingerprint.
+        settings: noted in the provenance.
+        overwrite: replace a folder that is there.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        entries: list[dict[str, Any]],
+        weights: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        overwrite: bool = False,
+    ) -> None:
+        self.folder, self.entries, self.weights = Path(folder), entries, weights
+        self.settings, self.overwrite = dict(settings), overwrite
+        self._ids: list[str] = []
+        self._vectors: list[np.ndarray] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follow ``engine``."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._gather)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, _: Engine) -> None:
+        if self.folder.exists() and not self.overwrite:
+            raise OutputExists(self.folder)
+        self._ids, self._vectors = [], []
+        self._bar = tqdm(total=len(self.entries), desc="embed", unit="image", disable=None)
+
+    def _gather(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        batch: Any = engine.state.batch
+        vectors = output["pred"].cpu().numpy().astype(np.float32)
+        self._ids += list(batch["id"])
+        self._vectors.append(vectors)
+        self._bar.update(len(vectors))
+
+    def _write(self, _: Engine) -> None:
+        self._bar.close()
+        provenance = {
+            "weights": file_fingerprint(self.weights),
+            "data": entries_fingerprint(self.entries),
+            "settings": self.settings,
+            "versions": versions(),
+        }
+        embeddings = Embeddings(tuple(self._ids), np.concatenate(self._vectors), provenance)
+        embeddings.save(self.folder, overwrite=self.overwrite)

@@ -1,0 +1,112 @@
+"""A front to the MONAI workflows: the configs of this bundle, run from any folder with overrides."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bundle.run.atomic import OutputExists, write_json
+
+logger = logging.getLogger(__name__)
+
+# A later file is an overlay on those before it.
+CONFIGS = {
+    "pretrain": ("pretrain.yaml",),
+    "embed": ("embed.yaml",),
+    "train": ("train.yaml",),
+    "evaluate": ("train.yaml", "evaluate.yaml"),
+    "infer": ("inference.yaml",),
+}
+REQUEST = "request.json"
+
+
+def bundle_root() -> Path:
+    """The folder with ``configs/``, ``models/`` and ``docs/``: the repository, a package or the installed resources."""
+    package = Path(__file__).resolve().parent.parent
+    return package.parent if (package.parent / "configs" / "metadata.json").is_file() else package / "resources"
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``name=value`` to the name and the YAML value.
+
+    Raises:
+        ValueError: no ``=``, or a value that would be run as Python.
+    """
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"--set takes name=value, got {text!r}")
+    if value.lstrip().startswith(("$", "@", "%")):
+        raise ValueError(f"--set takes plain values; {text!r} would be run as code, so write it into a config file")
+    return name, yaml.safe_load(value)
+
+
+def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
+    """Run the configs of ``stage`` as ``python -m monai.bundle run`` does, with these overrides.
+
+    Raises:
+        ValueError: an override that no config of the stage knows.
+    """
+    root = bundle_root()
+    files = [root / "configs" / name for name in CONFIGS[stage]]
+    _check_names(overrides, files)
+    from monai.bundle import ConfigWorkflow
+
+    workflow = ConfigWorkflow(
+        config_file=[str(file) for file in files],
+        meta_file=str(root / "configs" / "metadata.json"),
+        logging_file=None,  # the command has set logging up
+        workflow_type="infer" if stage == "infer" else "train",
+        bundle_root=str(root),
+        **{name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()},
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+
+
+def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, overwrite: bool) -> Path:
+    """Make ``folder`` this request's own. The same request may come back and goes on; another one is refused.
+
+    Args:
+        folder: where the run writes.
+        request: what was asked for, kept as ``request.json``.
+        overwrite: remove what another request left.
+
+    Raises:
+        OutputExists: the folder holds something else, and ``overwrite`` is false.
+    """
+    folder = Path(folder)
+    wanted = json.loads(json.dumps(dict(request), default=str))
+    found = folder / REQUEST
+    if folder.exists() and any(folder.iterdir()):
+        same = found.is_file() and json.loads(found.read_text(encoding="utf-8")) == wanted
+        if same and not overwrite:
+            return folder
+        if not overwrite:
+            raise OutputExists(folder)
+        shutil.rmtree(folder)
+    write_json(found, wanted)
+    return folder
+
+
+def _check_names(overrides: Mapping[str, Any], files: list[Path]) -> None:
+    import yaml
+
+    known: dict[str, Any] = {}
+    for file in files:
+        known |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    for name in overrides:
+        top = re.split(r"#|::", name)[0]
+        if top not in known:
+            near = difflib.get_close_matches(top, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+            raise ValueError(f"the setting {name!r} is unknown to {' + '.join(f.name for f in files)}; {hint}")
