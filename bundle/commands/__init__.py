@@ -23,6 +23,8 @@ VERBS = {
     "report": "one self-contained HTML page of a whole run",
     "package_bundle": "write a self-contained bundle of one modality",
     "make_demo": "draw a demo data set with true masks",
+    "wrap_radiographs": "grey pictures as CR DICOM objects, to try the DICOM path",
+    "measure_main_job": "the figures of docs/results.md, made again from public data",
     "quickstart": "the whole main job on the demo data or a folder of your own",
 }
 

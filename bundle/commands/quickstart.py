@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import sys
-import time
 from pathlib import Path
 from typing import Any
+
+from bundle.commands.chain import run_stage
 
 DESCRIPTION = """\
 Run every stage in turn: datalist, pretrain, embed, select, fine-tune (warm and from random weights, on selected and on
@@ -167,27 +165,9 @@ class _Stages:
     def report(self) -> Path:
         """The page of the whole run."""
         page = self.out / "report.html"
-        self._do("report", done=None, run=self.out, out=page, seed=None)
+        page.unlink(missing_ok=True)  # it is made anew from whatever is done by now
+        self._do("report", done=page, run=self.out, out=page, seed=None)
         return page
 
-    def _do(self, verb: str, done: Path | str | None = "record", **options: object) -> None:
-        """Run a verb as a person would, unless its output says that it is done; its own last line is not shown."""
-        from bundle.commands import run_verb
-
-        finished = Path(str(options["out"])) / "run.json" if done == "record" else done
-        if finished is not None and Path(finished).exists():
-            return
-        options.setdefault("seed", self.args.seed)
-        argv = []
-        for name, value in options.items():
-            for item in value if isinstance(value, list) else [value]:
-                if item is not None:
-                    argv += [f"--{name.replace('_', '-')}", str(item)]
-        started = time.monotonic()
-        print(f"== {verb} {Path(str(options['out'])).name}", file=sys.stderr)
-        with contextlib.redirect_stdout(io.StringIO()) as shown:
-            code = run_verb(verb, argv)
-        if code:
-            sys.stderr.write(shown.getvalue())
-            raise ValueError(f"the stage {verb} ended with code {code}; what is done is kept, the same command goes on")
-        print(f"== {verb}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    def _do(self, verb: str, done: Path | None = None, **options: Any) -> None:
+        run_stage(verb, done=done or Path(options["out"]) / "run.json", **{"seed": self.args.seed, **options})

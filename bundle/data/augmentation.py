@@ -40,15 +40,18 @@ def random_affine(count: int, size: tuple[int, int], limits: Augmentation, devic
     return rows
 
 
-def warp(images: torch.Tensor, affine: torch.Tensor, *, nearest: bool = False) -> torch.Tensor:
+def warp(
+    images: torch.Tensor, affine: torch.Tensor, *, size: tuple[int, int] | None = None, nearest: bool = False
+) -> torch.Tensor:
     """Resample (B, C, W, H) by (B, 2, 3) matrices; beyond the border the image is mirrored.
 
     Black corners would tell the rotation of a view, and be a lesson in corners rather than in skin.
 
     Args:
+        size: (W, H) of the result; that of the images where None.
         nearest: for masks.
     """
-    grid = affine_grid(affine, list(images.shape), align_corners=False)
+    grid = affine_grid(affine, [*images.shape[:2], *(size or images.shape[2:])], align_corners=False)
     mode = "nearest" if nearest else "bilinear"
     return grid_sample(images, grid, mode=mode, padding_mode="reflection", align_corners=False)
 

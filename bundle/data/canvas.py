@@ -88,4 +88,6 @@ def _resize(image: torch.Tensor, size: tuple[int, int], *, nearest: bool) -> tor
         return image
     if nearest:
         return interpolate(image[None].float(), size=size, mode="nearest-exact")[0].to(image.dtype)
+    if size[1] == 1 < size[0]:  # torch 2.13 gives a single column one value all along; a single row it gets right
+        return _resize(image.transpose(1, 2), (1, size[0]), nearest=False).transpose(1, 2)
     return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 
 from bundle.data.sampling import as_unit_range
 from bundle.pretraining.step import PretrainingStep
-from bundle.pretraining.views import RETRIEVAL_FLOOR, hardest_policy, policy_report, score_policies
+from bundle.pretraining.views import hardest_policy, policy_report, score_policies
 from bundle.run.atomic import write_json
 from bundle.run.seeds import derive_seed
 
@@ -25,7 +25,6 @@ class HardestPolicy:
         images: held-out pool images, (N, C, W, H) uint8, which the training never sees.
         warmup_epochs: epochs on mild views before the choice.
         path: where ``policies.json`` goes.
-        floor: retrieval rate below which a policy is refused, 0 to 1.
     """
 
     def __init__(
@@ -35,9 +34,8 @@ class HardestPolicy:
         *,
         warmup_epochs: int,
         path: str | os.PathLike[str],
-        floor: float = RETRIEVAL_FLOOR,
     ) -> None:
-        self.step, self.images, self.warmup_epochs, self.path, self.floor = step, images, warmup_epochs, path, floor
+        self.step, self.images, self.warmup_epochs, self.path = step, images, warmup_epochs, path
 
     def attach(self, engine: Engine) -> None:
         """Choose at the start of the first epoch after the warm-up."""
@@ -52,8 +50,8 @@ class HardestPolicy:
         images = as_unit_range(self.images.to(device)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.step.precision == "bf16"):
             scores = score_policies(network.project, images, list(self.step.policies.values()))
-        self.step.chosen = hardest_policy(scores, self.floor)
-        write_json(self.path, policy_report(scores, self.step.chosen, self.floor))
+        self.step.chosen = hardest_policy(scores)
+        write_json(self.path, policy_report(scores, self.step.chosen))
         for score in scores:
             logger.info("views %r: loss %.3f, retrieved %.0f %%", score.name, score.loss, 100 * score.retrieval)
         logger.info("views chosen (CA, eq. 7): %r", self.step.chosen)

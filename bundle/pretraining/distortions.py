@@ -79,9 +79,9 @@ def shuffle_local_pixels(images: torch.Tensor) -> torch.Tensor:
     local = (x - left) * b + (y - top)
     moved = order.gather(1, (permutation * largest + local).flatten(1)).view(count, width, height)
     source_x, source_y = left + moved // b, top + moved % b
-    # A cell cut by the border would read from outside; such pixels stay.
-    inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-    source = torch.where(inside, source_x * height + source_y, x * height + y)
+    # A cell cut by the border stays as it is: part of its permutation would lose some pixels and repeat others.
+    whole = (left >= 0) & (left + a <= width) & (top >= 0) & (top + b <= height)
+    source = torch.where(whole, source_x * height + source_y, x * height + y)
     return images.flatten(2).gather(2, source.flatten(1)[:, None].expand(-1, channels, -1)).view(images.shape)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import logging
+import math
 import os
 import platform
 import sys
@@ -136,6 +137,8 @@ class _Timer:
 
 def _plain(value: Any) -> Any:
     """Only what JSON can hold: containers are walked, NumPy scalars become numbers, anything else its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))  # Python would write NaN and Infinity, which no other reader of JSON takes
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

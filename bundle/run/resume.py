@@ -48,10 +48,17 @@ class Resume:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def restore(self, engine: Engine) -> None:
-        """Bring state and engine to the end of the last finished epoch, if a checkpoint of these settings is there."""
+        """Bring state and engine to the end of the last finished epoch, if a checkpoint of these settings is there.
+
+        Raises:
+            ValueError: the checkpoint cannot be read.
+        """
         if not self.path.is_file():
             return
-        checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{self.path} is no checkpoint that can be read: remove it to start anew") from error
         if checkpoint["fingerprint"] != self.fingerprint:
             logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
             return

@@ -44,9 +44,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ValueError(f"--set takes name=value, got {text!r}")
-    if value.lstrip().startswith(("$", "@", "%")):
+    plain = value if value.lstrip().startswith(("@", "%")) else yaml.safe_load(value)  # neither is YAML
+    if _is_code(plain):
         raise ValueError(f"--set takes plain values; {text!r} would be run as code, so write it into a config file")
-    return name, yaml.safe_load(value)
+    return name, plain
 
 
 def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
@@ -83,6 +84,7 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
 
     Raises:
         OutputExists: the folder holds something else, and ``overwrite`` is false.
+        ValueError: it holds something that no request left, such as a person's images, and ``overwrite`` is true.
     """
     folder = Path(folder)
     wanted = json.loads(json.dumps(dict(request), default=str))
@@ -93,9 +95,22 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
             return folder
         if not overwrite:
             raise OutputExists(folder)
+        if not found.is_file():
+            raise ValueError(
+                f"{folder} holds files that no run has made; --overwrite leaves it alone, give another place"
+            )
         shutil.rmtree(folder)
     write_json(found, wanted)
     return folder
+
+
+def _is_code(value: Any) -> bool:
+    """Whether a config's parser would evaluate, replace or instantiate anything in ``value``."""
+    if isinstance(value, dict):
+        return "_target_" in value or any(map(_is_code, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_code, value))
+    return isinstance(value, str) and value.lstrip().startswith(("$", "@", "%"))
 
 
 def _check_names(overrides: Mapping[str, Any], files: list[Path]) -> None:

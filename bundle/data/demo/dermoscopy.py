@@ -14,9 +14,9 @@ from scipy import ndimage
 from bundle.data.demo.noise import band_noise, fractal_noise
 from bundle.data.demo.strokes import Stroke, coverage, text
 
-# Absorption of R, G, B (about 650, 545, 450 nm) relative to G. Melanin falls as wavelength to the power -3.33
-# (Jacques 2013, Phys. Med. Biol. 58 R37, section 3.4); haemoglobin lets red through.
-MELANIN = np.array([0.56, 1.0, 1.89], dtype=np.float32)
+# Absorption of R, G, B (about 650, 545, 450 nm) relative to G. That of melanosomes in skin falls as wavelength to the
+# power -3.48 (Jacques 1998, omlc.org/spectra/melanin/mua.html); haemoglobin lets red through.
+MELANIN = np.array([0.54, 1.0, 1.95], dtype=np.float32)
 BLOOD = np.array([0.12, 1.0, 0.80], dtype=np.float32)
 VEIL = np.array([0.20, 0.25, 0.34], dtype=np.float32)  # pigment deep in the dermis looks blue (Tyndall scattering)
 SHAPES = ((192, 256), (240, 240), (240, 320), (256, 256), (256, 192), (216, 288))  # rows, columns for size 256
@@ -61,7 +61,8 @@ KINDS = {
     "reticular naevus": Kind(0.28, (0.6, 1.5), network=0.7),
     "globular naevus": Kind(0.14, (0.5, 1.3), globules=0.9, edge=(0.03, 0.10)),
     "melanoma": Kind(
-        *(0.13, (1.0, 2.4)),
+        0.15,
+        (1.0, 2.4),
         blood=(0.1, 0.5),
         edge=(0.02, 0.08),
         irregularity=(0.14, 0.26),
@@ -77,7 +78,7 @@ KINDS = {
     "pink": Kind(0.08, (-0.05, 0.12), blood=(0.25, 0.6), edge=(0.06, 0.2), blotches=0.4, vessels=0.6),
     "blue naevus": Kind(0.04, (1.3, 2.2), edge=(0.06, 0.14), irregularity=(0.03, 0.08), veil=0.55, radius=(0.08, 0.22)),
     "haemangioma": Kind(0.04, (0.0, 0.3), blood=(0.9, 1.8), edge=(0.03, 0.08), vessels=1.0, radius=(0.08, 0.24)),
-    "hypopigmented": Kind(0.05, (-0.45, -0.22), blood=(-0.12, 0.08), edge=(0.06, 0.18), irregularity=(0.1, 0.25)),
+    "hypopigmented": Kind(0.05, (-0.30, -0.14), blood=(-0.10, 0.10), edge=(0.06, 0.18), irregularity=(0.1, 0.25)),
 }
 
 
@@ -117,7 +118,7 @@ CAMERAS = {
     "clinic": Camera(0.14, (1.05, 0.98, 0.90), (0.8, 1.15), patch=0.55, shading=0.2),
 }
 # Individual typology angle in degrees (Chardin et al. 1991): above 28 light, 10 to 28 tan, -30 to 10 brown, below dark
-TONES = ((0.60, 28.0, 62.0), (0.20, 10.0, 28.0), (0.13, -30.0, 10.0), (0.07, -52.0, -30.0))  # share, lowest, highest
+TONES = ((0.60, 28.0, 66.0), (0.20, 10.0, 28.0), (0.13, -30.0, 10.0), (0.07, -52.0, -30.0))  # share, lowest, highest
 
 
 def draw_dermoscopy(rng: np.random.Generator, *, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +143,7 @@ def draw_dermoscopy(rng: np.random.Generator, *, size: int = 256) -> tuple[np.nd
     tone, light = _skin(rng, shape, camera)
     mask, depth, angle, radius = _outline(rng, shape, kind)
     light = _lesion(rng, light, mask, depth, angle, radius, kind, tone)
-    if rng.random() < 0.35:
+    if rng.random() < 0.3:
         light = _freckles(rng, light, unit)
     if rng.random() < camera.ink:
         light = _ink(rng, light)
@@ -173,8 +174,8 @@ def _skin(rng: np.random.Generator, shape: tuple[int, int], camera: Camera) -> t
     """Lightness L* of the skin and its light (H, W, 3) under an even lamp."""
     shares, lowest, highest = np.array(TONES).T
     band = rng.choice(len(TONES), p=shares)
-    typology, yellow, red = rng.uniform(lowest[band], highest[band]), rng.uniform(9, 17), rng.uniform(7, 18)
-    lightness = 50 + yellow * np.tan(np.deg2rad(typology))  # the definition of the angle, solved for L*
+    typology, yellow, red = rng.uniform(lowest[band], highest[band]), rng.uniform(7, 17), rng.uniform(4, 15)
+    lightness = float(50 + yellow * np.tan(np.deg2rad(typology)))  # the definition of the angle, solved for L*
     colour = _linear_from_lab(lightness, red, yellow) * camera.gain * rng.normal(1, 0.04, 3)
 
     unit = min(shape)
@@ -241,7 +242,7 @@ def _lesion(
     body = ndimage.gaussian_filter(mask.astype(np.float32), fade)
     hills = fractal_noise(rng, shape, slope=1.5, coarsest=grain)
     fine = fractal_noise(rng, shape, slope=0.9, coarsest=grain / 3)
-    spots = band_noise(rng, shape, wavelength=max(3.5, grain * rng.uniform(0.14, 0.26)), spread=0.22)
+    spots = band_noise(rng, shape, wavelength=max(3.5, grain * rng.uniform(0.10, 0.22)), spread=0.25)
 
     relative = 1 + kind.blotches * hills + 0.12 * fine + rng.uniform(-0.3, 0.5) * depth
     if kind.network:
@@ -276,7 +277,8 @@ def _freckles(rng: np.random.Generator, light: np.ndarray, unit: int) -> np.ndar
     """Small spots and hair follicles in the skin that are no lesion."""
     spots = band_noise(rng, light.shape[:2], wavelength=unit / rng.uniform(9, 22), spread=0.5)
     threshold = rng.uniform(1.6, 2.4)
-    return light * _transmitted(rng.uniform(0.08, 0.35) * _step(spots - threshold, 0.2), np.zeros_like(spots))
+    crowd = np.clip(1 + fractal_noise(rng, light.shape[:2], slope=2.0), 0, 2)
+    return light * _transmitted(rng.uniform(0.05, 0.25) * crowd * _step(spots - threshold, 0.2), np.zeros_like(spots))
 
 
 def _hair(rng: np.random.Generator, light: np.ndarray, tone: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Proof: the same protocol for every run, and what the runs say together."""

@@ -1,0 +1,114 @@
+"""``measure_main_job``: the figures of docs/results.md, made again from public data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from bundle.commands.chain import run_stage
+from bundle.run.atomic import write_csv
+
+DESCRIPTION = """\
+Run the main job on a labelled public set and tell what the warm start gives: all labels once, few random labels with
+several seeds, each from self-supervised and from random weights at equal steps, scored on the test images of split.csv.
+
+  coldstart measure_main_job --data dermoscopy --modality dermoscopy --few 40 --out measured/dermoscopy
+  coldstart measure_main_job --data chest_xray --modality chest_xray --few 5 --as-dicom --out measured/chest_xray
+
+--data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets every run and results.csv; killed at
+any moment, the same command goes on. Nothing looks at the test images before they are scored.
+"""
+
+STARTS = {"warm": "encoder", "random weights": "none"}
+COLUMNS = ("modality", "labels", "seed", "start", "steps", "dice", "jaccard", "hd95", "n_test", "train_seconds")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--data", required=True, help="folder with images/, masks/ and split.csv")
+    parser.add_argument("--modality", required=True, help="dermoscopy, chest_xray or your own YAML file")
+    parser.add_argument("--out", required=True, help="folder for the runs and results.csv")
+    parser.add_argument("--few", type=int, default=40, help="labels of the runs with few labels (default 40)")
+    parser.add_argument("--few-steps", type=int, default=400, help="steps of the runs with few labels (default 400)")
+    parser.add_argument("--steps", type=int, default=800, help="steps of the runs with all labels (default 800)")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of the runs with few labels (default 5)")
+    parser.add_argument("--as-dicom", action="store_true", help="wrap the pictures into CR DICOM objects first")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is not done yet, print the table, then the path of results.csv."""
+    out, data = Path(args.out).absolute(), Path(args.data).absolute()
+    images = data / "images"
+    if args.as_dicom:
+        run_stage("wrap_radiographs", done=out / "dicom", images=images, out=out / "dicom")
+        images = out / "dicom"
+    datalist = out / "datalist.json"
+    listed: dict[str, Any] = {"images": images, "masks": data / "masks", "split_csv": data / "split.csv"}
+    # No validation section: the last step is scored, so every label of the pool can teach.
+    run_stage("make_datalist", done=datalist, out=datalist, modality=args.modality, validation_fraction=0, **listed)
+    pretrained = out / "pretrain" / "model_ssl_pretrained.pt"
+    run_stage("pretrain", done=out / "pretrain" / "run.json", out=out / "pretrain", datalist=datalist)
+    embeddings, selection = out / "embeddings", out / "selection"
+    run_stage("embed", done=embeddings, out=embeddings, datalist=datalist, weights=pretrained)
+    chosen: dict[str, Any] = {"datalist": datalist, "embeddings": embeddings}
+    run_stage("select_samples", done=selection, out=selection, strategy="ca", budget="10%", seed=0, **chosen)
+    rows = []
+    for start in STARTS:
+        rows.append(_trained(out, f"all_{STARTS[start]}", datalist, pretrained, start, 0, args.steps))
+    for seed in range(args.seeds):
+        drawn = out / f"random_{args.few}_seed{seed}"
+        run_stage("select_samples", done=drawn, out=drawn, strategy="random", budget=args.few, seed=seed, **chosen)
+        for start in STARTS:
+            name = f"few_{STARTS[start]}_seed{seed}"
+            rows.append(_trained(out, name, drawn / "selection.json", pretrained, start, seed, args.few_steps))
+    for row in rows:
+        row["modality"] = Path(args.modality).stem
+    write_csv(out / "results.csv", rows, COLUMNS)
+    print("\n".join(_table(rows)))
+    print(out / "results.csv")
+    return 0
+
+
+def _trained(
+    out: Path, name: str, datalist: Path, pretrained: Path, start: str, seed: int, steps: int
+) -> dict[str, Any]:
+    """Train and score one run; its row of results.csv."""
+    folder = out / name
+    model = folder / "model.pt"
+    scope: dict[str, Any] = {"warm_start": STARTS[start], "ssl_weights": pretrained}
+    run_stage("train", done=folder / "run.json", out=folder, datalist=datalist, steps=steps, seed=seed, **scope)
+    scores = folder / "evaluation"
+    run_stage("evaluate", done=scores / "run.json", out=scores, datalist=datalist, model=model, seed=seed)
+    summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    labels = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
+    return {
+        "labels": labels,
+        "seed": seed,
+        "start": start,
+        "steps": steps,
+        "n_test": summary["n"],
+        "train_seconds": record["seconds"],
+        **{name: summary[name]["mean"] for name in ("dice", "jaccard", "hd95")},
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown: Dice of both starts at each number of labels, and their paired difference in points."""
+    from bundle.benchmark.paired import paired_difference
+
+    lines = ["| labels | steps | warm | random weights | warm minus random weights, points |", "|---|---|---|---|---|"]
+    for labels, steps in sorted({(row["labels"], row["steps"]) for row in rows}, reverse=True):
+        scores = {
+            start: {
+                r["seed"]: r["dice"] for r in rows if (r["labels"], r["steps"], r["start"]) == (labels, steps, start)
+            }
+            for start in STARTS
+        }
+        gain = paired_difference(scores["warm"], scores["random weights"])
+        means = [sum(s.values()) / len(s) for s in scores.values()]
+        spread = f" ± {100 * gain.spread:.1f} (n = {gain.n}, {gain.wins} up, {gain.losses} down)" if gain.n > 1 else ""
+        lines.append(f"| {labels} | {steps} | {means[0]:.4f} | {means[1]:.4f} | {100 * gain.mean:+.1f}{spread} |")
+    return lines

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change goes in: lint, format, types, tests.
+#   scripts/test.sh [PYTEST ARGUMENTS]      such as -k warm_start, or tests/run
+# Tests of the real images run where ../shared/data or $COLDSTART_DATA holds them, those of the MONAI Label server with
+# COLDSTART_LABEL_TESTS=1.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+python="$("$root/scripts/install.sh" test)"
+cd "$root"
+
+left_out=()
+[[ -d "${COLDSTART_DATA:-../shared/data}/dermoscopy" ]] || left_out+=("not real")
+[[ "${COLDSTART_LABEL_TESTS:-}" == 1 ]] || left_out+=("not label")
+marked=""
+for mark in "${left_out[@]}"; do marked="${marked:+$marked and }$mark"; done
+
+"$python" -m ruff check
+"$python" -m ruff format --check
+"$python" -m mypy
+"$python" -m pytest ${marked:+-m "$marked"} "$@"

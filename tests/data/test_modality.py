@@ -1,0 +1,55 @@
+"""A modality is one small file, and a mistake in it is told by its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from bundle.data.modality import available_modalities, load_modality
+
+OWN = "description: d\nchannels: 1\nreader: radiograph\nlabels: [lung, heart]\n"
+
+
+@pytest.mark.parametrize("name", available_modalities())
+def test_those_that_ship_load_under_their_name(name):
+    modality = load_modality(name)
+    assert modality.name == name and modality.classes == len(modality.labels) + 1
+    assert load_modality(modality) is modality
+
+
+def test_a_chest_is_never_mirrored():
+    assert load_modality("chest_xray").augmentation.flip == ()
+
+
+def test_one_s_own_file_is_a_modality(tmp_path):
+    (tmp_path / "jsrt.yaml").write_text(OWN + "augmentation: {rotation: 5, scale: [0.9, 1.1]}\n")
+    modality = load_modality(tmp_path / "jsrt.yaml")
+    assert modality.name == "jsrt" and modality.labels == ("lung", "heart")
+    assert modality.channel_names == {0: "background", 1: "lung", 2: "heart"}
+    assert modality.augmentation.rotation == 5 and modality.augmentation.scale == (0.9, 1.1)
+    assert modality.augmentation.flip == () and modality.size % 16 == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (OWN.replace("channels: 1", "channels: 2"), "channels.*1 or 3.*got 2"),
+        (OWN.replace("radiograph", "scanner"), "reader.*got 'scanner'"),
+        (OWN.replace("[lung, heart]", "[]"), "labels"),
+        (OWN.replace("[lung, heart]", "[lung, lung]"), "labels.*differ"),
+        (OWN + "size: 100\n", "size.*multiple of 16.*got 100"),
+        (OWN + "augmentation: {flip: [z]}\n", "flip"),
+        (OWN + "augmentation: {rotatoin: 5}\n", "did you mean 'rotation'"),
+        (OWN.replace("channels", "chanels"), "did you mean 'channels'"),
+        (OWN.replace("description: d\n", ""), "lacks description"),
+        ("- a list\n", "mapping"),
+    ],
+)
+def test_a_mistake_is_told_by_its_entry(tmp_path, text, told):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match=told):
+        load_modality(tmp_path / "own.yaml")
+
+
+def test_an_unknown_name_tells_the_known_ones():
+    with pytest.raises(ValueError, match="chest_xray, dermoscopy"):
+        load_modality("mammography")

@@ -1,0 +1,165 @@
+"""What is written is whole or absent, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bundle.run.atomic import OutputExists, atomic_file, atomic_folder, write_csv, write_json, write_text
+
+
+class Interrupted(Exception):
+    """What the tests raise while something is written."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "folder" / "scores.nii.gz"
+    with atomic_file(target) as temporary:
+        assert temporary.name.endswith(".nii.gz"), "writers choose the format by the suffix"
+        temporary.write_text("half")
+        assert not target.exists()
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["scores.nii.gz"]
+
+
+@pytest.mark.parametrize("written", ["", "half"])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_exception_leaves_the_old_file_and_no_temporary(tmp_path, written, old):
+    target = tmp_path / "weights.pt"
+    if old is not None:
+        target.write_text(old)
+    with pytest.raises(Interrupted), atomic_file(target) as temporary:
+        if written:
+            temporary.write_text(written)
+        raise Interrupted
+    assert names(tmp_path) == (["weights.pt"] if old else [])
+    assert old is None or target.read_text() == old
+
+
+def test_a_writer_that_writes_nothing_is_an_error_and_the_old_file_stays(tmp_path):
+    target = write_text(tmp_path / "table.csv", "old")
+    with pytest.raises(FileNotFoundError), atomic_file(target):
+        pass
+    assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("writer", ["json", "csv"])
+def test_content_that_cannot_be_written_leaves_the_old_file(tmp_path, writer):
+    target = write_text(tmp_path / "table", "old")
+    with pytest.raises((TypeError, ValueError)):
+        if writer == "json":
+            write_json(target, {"good": 1, "bad": object()})
+        else:
+            write_csv(target, [{"id": "a"}, {"id": "b", "unknown": 1}], ["id"])
+    assert names(tmp_path) == ["table"]
+    assert target.read_text() == "old"
+
+
+def test_json_and_csv_are_read_back_as_they_were(tmp_path):
+    content = {"ä": [1, None, True], "a": {"b": 0.5}}
+    text = write_json(tmp_path / "a.json", content).read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert text.index("ä") < text.index('"a"'), "the order given is kept"
+    rows = [{"id": 'a "quoted", name', "dice": 0.5}, {"id": "b"}]
+    assert write_csv(tmp_path / "a.csv", rows, ["id", "dice"]).read_text() == (
+        'id,dice\n"a ""quoted"", name",0.5\nb,\n'
+    )
+
+
+def test_a_folder_appears_with_everything_in_it(tmp_path):
+    target = tmp_path / "deep" / "embeddings"
+    with atomic_folder(target) as temporary:
+        (temporary / "ids.txt").write_text("a")
+        assert not target.exists()
+    assert names(target.parent) == ["embeddings"]
+    assert names(target) == ["ids.txt"]
+
+
+def test_a_folder_has_the_permissions_that_mkdir_gives(tmp_path):
+    (tmp_path / "plain").mkdir()
+    with atomic_folder(tmp_path / "atomic"):
+        pass
+    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_an_exception_leaves_the_old_folder_and_no_temporary(tmp_path, old):
+    target = tmp_path / "run"
+    if old:
+        target.mkdir()
+        (target / "old.txt").write_text("old")
+    with pytest.raises(Interrupted), atomic_folder(target, overwrite=True) as temporary:
+        (temporary / "new.txt").write_text("new")
+        raise Interrupted
+    assert names(tmp_path) == (["run"] if old else [])
+    assert not old or names(target) == ["old.txt"]
+
+
+def test_a_full_folder_or_a_file_is_replaced_only_when_asked(tmp_path):
+    folder, file, empty = tmp_path / "folder", tmp_path / "file", tmp_path / "empty"
+    folder.mkdir()
+    empty.mkdir()
+    (folder / "old.txt").write_text("old")
+    file.write_text("old")
+    for taken in (folder, file):
+        with pytest.raises(OutputExists, match="--overwrite"), atomic_folder(taken):
+            pytest.fail("nothing may be done in vain")
+    assert (folder / "old.txt").read_text() == file.read_text() == "old"
+    for target in (folder, file, empty):
+        with atomic_folder(target, overwrite=target is not empty) as temporary:
+            (temporary / "new.txt").write_text("new")
+        assert names(target) == ["new.txt"]
+    assert names(tmp_path) == ["empty", "file", "folder"]
+
+
+@pytest.mark.parametrize("kind", ["atomic_file", "atomic_folder"])
+@pytest.mark.parametrize("death", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_process_that_dies_leaves_nothing_under_the_name(tmp_path, kind, death):
+    target = tmp_path / "result"
+    script = f"""
+import os, signal
+from bundle.run.atomic import atomic_file, atomic_folder
+with {kind}({str(target)!r}) as temporary:
+    (temporary / "half" if temporary.is_dir() else temporary).write_text("half")
+    {death}
+"""
+    code = subprocess.run([sys.executable, "-c", script], check=False).returncode
+    assert code in (3, -signal.SIGKILL)
+    assert not target.exists()
+    with atomic_file(target) as temporary:  # and the next attempt is not in its way
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+
+
+def test_two_processes_that_write_one_file_do_not_mix(tmp_path):
+    target = tmp_path / "shared.txt"
+    script = f"""
+import sys
+from bundle.run.atomic import atomic_file
+for _ in range(30):
+    with atomic_file({str(target)!r}) as temporary, temporary.open("w") as handle:
+        for _ in range(200):
+            handle.write(sys.argv[1] * 50)
+            handle.flush()
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", script, letter]) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if target.exists():
+            text = target.read_text()
+            assert len(text) == 200 * 50
+            seen |= set(text)
+            assert len(set(text)) == 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen and names(tmp_path) == ["shared.txt"]
