@@ -42,7 +42,7 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         return int(module.run(args))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -21,17 +21,23 @@ Research software: not a medical device.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--images", required=True, help="folder of images, searched with its subfolders")
-    parser.add_argument("--model", help="fine-tuned weights (default: models/model.pt of the bundle)")
+    parser.add_argument("--model", help="fine-tuned weights (default: those shipped for the modality)")
     parser.add_argument("--out", required=True, help="folder for the masks")
+    parser.add_argument("--identity-key", help="identity.key of the datalist, for the same DICOM ids as there")
     add_workflow_options(parser, seed=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the table."""
-    from bundle.run.workflow import claim_folder, run_workflow
+    from bundle.run.workflow import claim_folder, run_workflow, shipped_weights
 
+    model = args.model or (args.modality and shipped_weights("model", args.modality))
     overrides = settings(
-        args, dataset_dir=absolute(args.images), output_dir=absolute(args.out), model=absolute(args.model)
+        args,
+        dataset_dir=absolute(args.images),
+        output_dir=absolute(args.out),
+        model=absolute(model),
+        identity_key=absolute(args.identity_key),
     )
     folder = claim_folder(args.out, {"stage": "infer", **overrides}, overwrite=args.overwrite)
     run_workflow("infer", overrides)

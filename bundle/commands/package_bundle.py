@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     modality = load_modality(args.modality)
     root = bundle_root()
     weights = {
-        "model.pt": _weights(root, "model", modality, args.model),
-        "model_ssl_pretrained.pt": _weights(root, "model_ssl_pretrained", modality, args.ssl_weights),
+        "model.pt": _weights("model", modality, args.model),
+        "model_ssl_pretrained.pt": _weights("model_ssl_pretrained", modality, args.ssl_weights),
     }
     target = Path(args.out) / f"coldstart_{modality.name}_segmentation"
     with atomic_folder(target, overwrite=args.overwrite) as folder:
@@ -122,16 +122,14 @@ def _write_configs(source: Path, target: Path, modality: Modality) -> None:
             write_text(target / file.name, _MODALITY_LINE.sub(f"modality: {modality.name}", text))
 
 
-def _weights(root: Path, kind: str, modality: Modality, given: str | None) -> Path:
+def _weights(kind: str, modality: Modality, given: str | None) -> Path:
     """The weight file to ship: the one given, or the bundle's own for this modality."""
+    from bundle.run.workflow import shipped_weights
     from bundle.weights import check_settings, load_weights
 
-    candidates = (
-        [Path(given)] if given else [root / "models" / f"{kind}_{modality.name}.pt", root / "models" / f"{kind}.pt"]
-    )
-    for path in candidates:
-        if path.is_file():
-            check_settings(path, load_weights(path).settings, {"modality": modality.name})
-            return path
-    option = "--model" if kind == "model" else "--ssl-weights"
-    raise ValueError(f"no {kind} weights for {modality.name} at {candidates[0]}: give {option}")
+    path = Path(given) if given else shipped_weights(kind, modality.name)
+    if path is None:
+        option = "--model" if kind == "model" else "--ssl-weights"
+        raise ValueError(f"the bundle ships no {kind} weights for {modality.name}: give {option}")
+    check_settings(path, load_weights(path).settings, {"modality": modality.name})
+    return path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ randomly drawn labels), evaluate, infer, report.
     coldstart quickstart --out run
     coldstart quickstart --modality chest_xray --out run_chest
 
-  on your own folder; without masks it stops after the selection and says what to annotate:
+  on your own folder; without masks it stops after the selection and says what to annotate, with masks for some images
+  it trains on these, and with masks for all it also compares with randomly drawn labels:
     coldstart quickstart --images photos --out run --budget 40
-    coldstart quickstart --images photos --masks masks --out run --budget 40
+    coldstart quickstart --images photos --masks masks --out run_labelled --budget 40
 
 Killed at any moment, the same command goes on. The last line printed is the path of report.html.
 """
@@ -26,11 +29,13 @@ Killed at any moment, the same command goes on. The last line printed is the pat
 # The demo is to end within six minutes on two cores: small numbers that still show every stage at work.
 DEMO = {"images": 240, "budget": 16, "pretrain_epochs": 30, "steps": 160}
 OWN = {"budget": 40, "pretrain_epochs": 40, "steps": 400}
-RUNS = {
-    "warm_selected": ("selection", "encoder"),
-    "scratch_selected": ("selection", "none"),
-    "warm_random": ("selection_random", "encoder"),
-    "scratch_random": ("selection_random", "none"),
+# Folder of a run to the datalist that it learns from, and what it starts from.
+PARTLY_LABELLED = {"warm": ("datalist.json", "encoder"), "scratch": ("datalist.json", "none")}
+FULLY_LABELLED = {
+    "warm_selected": ("selection/selection.json", "encoder"),
+    "scratch_selected": ("selection/selection.json", "none"),
+    "warm_random": ("selection_random/selection.json", "encoder"),
+    "scratch_random": ("selection_random/selection.json", "none"),
 }
 
 
@@ -63,11 +68,12 @@ def run(args: argparse.Namespace) -> int:
     if not stages.has_masks:
         report = stages.report()
         listed = out / "selection" / "selection.csv"
-        print(f"Annotate the images of {listed}, best first; then run again with --masks and --overwrite.")
+        print(f"Annotate the images of {listed}, best first; then run again with --masks and another --out.")
         print(report)
         return 0
-    stages.fine_tune()
-    stages.infer()
+    runs = FULLY_LABELLED if stages.all_labelled() else PARTLY_LABELLED
+    stages.fine_tune(runs)
+    stages.infer(next(iter(runs)))
     print(stages.report())
     return 0
 
@@ -90,6 +96,11 @@ class _Stages:
     def has_masks(self) -> bool:
         """Whether there is something to train on."""
         return self.masks is not None
+
+    def all_labelled(self) -> bool:
+        """Whether every image of the pool has a mask, so that any draw of labels can be tried."""
+        pool = json.loads(self.datalist.read_text(encoding="utf-8"))["pool"]
+        return all("label" in entry for entry in pool)
 
     def data(self) -> None:
         """Draw the demo where no folder is given, and list the images."""
@@ -129,36 +140,34 @@ class _Stages:
             "budget": self.budget,
         }
         self._do("select_samples", out=self.out / "selection", strategy=self.args.strategy, **common)
-        if self.has_masks:
+        if self.has_masks and self.all_labelled():
             self._do("select_samples", out=self.out / "selection_random", strategy="random", **common)
 
-    def fine_tune(self) -> None:
-        """Warm and from random weights, on the selected and on random labels, each scored on the test images."""
-        for name, (selection, scope) in RUNS.items():
+    def fine_tune(self, runs: Mapping[str, tuple[str, str]]) -> None:
+        """Every run, scored on the test images where these have masks."""
+        test = json.loads(self.datalist.read_text(encoding="utf-8"))["test"]
+        for name, (datalist, scope) in runs.items():
             self._do(
                 "train",
                 done=self.out / name / "model.pt",
                 out=self.out / name,
-                datalist=self.out / selection / "selection.json",
+                datalist=self.out / datalist,
                 warm_start=scope,
                 ssl_weights=self.weights,
                 steps=self.steps,
             )
-            self._do(
-                "evaluate",
-                out=self.out / name / "evaluation",
-                datalist=self.out / selection / "selection.json",
-                model=self.out / name / "model.pt",
-            )
+            if any("label" in entry for entry in test):
+                scores = self.out / name / "evaluation"
+                self._do("evaluate", out=scores, datalist=self.datalist, model=self.out / name / "model.pt")
 
-    def infer(self) -> None:
-        """Masks for all images by the warm model on the selected labels."""
+    def infer(self, run: str) -> None:
+        """Masks for all images by the model of a run."""
         self._do(
             "infer",
             out=self.out / "predictions",
             images=self.images,
             modality=self.args.modality,
-            model=self.out / "warm_selected" / "model.pt",
+            model=self.out / run / "model.pt",
             seed=None,
         )
 

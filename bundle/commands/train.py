@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bundle.commands.options import absolute, add_workflow_options, settings
+from bundle.commands.options import absolute, add_workflow_options, datalist_modality, settings
 
 DESCRIPTION = """\
 Fine-tune the U-Net on the training section of a datalist, from self-supervised weights.
@@ -33,16 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the weights."""
-    from bundle.run.workflow import claim_folder, run_workflow
+    from bundle.run.workflow import claim_folder, run_workflow, shipped_weights
 
     if args.steps is not None and (args.steps < 40 or args.steps % 40):
         raise ValueError(f"--steps must be a multiple of 40, the steps of an epoch, got {args.steps}")
+    weights = args.ssl_weights
+    if weights is None and args.warm_start != "none":
+        weights = shipped_weights("model_ssl_pretrained", args.modality or datalist_modality(args.datalist) or "")
     overrides = settings(
         args,
         datalist=absolute(args.datalist),
         output_dir=absolute(args.out),
         warm_start=args.warm_start,
-        ssl_weights=absolute(args.ssl_weights),
+        ssl_weights=absolute(weights),
         epochs=None if args.steps is None else args.steps // 40,
     )
     folder = claim_folder(args.out, {"stage": "train", **overrides}, overwrite=args.overwrite)

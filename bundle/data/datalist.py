@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from bundle.data.split import Entry, group_of, split_entries
 from bundle.run.atomic import write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import content_fingerprint
+
+logger = logging.getLogger(__name__)
 
 SECTIONS = ("pool", "training", "validation", "test")
 
@@ -269,12 +272,21 @@ def entries_from(
         entries sorted by id; those of a plain list keep any entry of their own and get an ``id`` where they lack one.
 
     Raises:
-        ValueError: as :func:`load_datalist`, or two entries of a list with one id.
+        ValueError: as :func:`load_datalist`, two entries of a list with one id, or no label in a section of images
+            where labels are asked for.
     """
-    if isinstance(source, Datalist):
-        return source.section(section, labelled=labelled)
     if isinstance(source, (str, os.PathLike)):
-        return load_datalist(source).section(section, labelled=labelled)
+        source = load_datalist(source)
+    if isinstance(source, Datalist):
+        found, listed = source.section(section, labelled=labelled), len(source.ids(section))
+        if listed and not found:
+            raise ValueError(
+                f"none of the {listed} images of section {section} has a label: annotate them, then list them again "
+                f"with make_datalist --masks"
+            )
+        if listed > len(found):
+            logger.warning("%d of %d images of section %s have no label yet", listed - len(found), listed, section)
+        return found
     entries = []
     for entry in source:
         if not isinstance(entry, Mapping) or not entry.get("image"):

@@ -88,7 +88,7 @@ class PretrainingStep:
             and ``restoration`` (mean squared error).
 
         Raises:
-            RuntimeError: the loss is not finite.
+            FloatingPointError: the loss is not finite.
         """
         device = next(self.network.parameters()).device
         torch.manual_seed(derive_seed(self.seed, "step", engine.state.iteration))
@@ -113,7 +113,7 @@ class PretrainingStep:
                 loss = loss + RESTORATION_WEIGHT * restoration
                 output["restoration"] = restoration.item()
         if not torch.isfinite(loss):
-            raise RuntimeError(
+            raise FloatingPointError(
                 f"the pretraining loss is {loss.item()} at step {engine.state.iteration}: lower learning_rate, or set "
                 f"precision to fp32; the last finished epoch is kept and the same command goes on from it"
             )

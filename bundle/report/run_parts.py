@@ -44,7 +44,7 @@ PRETRAINING_TERMS = {  # column of the history to the title of its panel
     "loss": "Total loss",
     "contrastive": "Contrastive loss (nats)",
     "restoration": "Restoration loss",
-    "accuracy": "Own image found (share)",
+    "retrieval": "Own image found first (share)",
 }
 LAYOUT = "it needs a datalist.json, or one of the folders pretrain, selection, predictions or of a training run"
 RUNS_WITH_CASES = 4  # whose worst and median cases are shown; eight pictures each

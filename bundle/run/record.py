@@ -42,8 +42,19 @@ def content_fingerprint(items: Iterable[object]) -> str:
 
 
 def entries_fingerprint(entries: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 over the ids of datalist entries and whether each has a label; order and place do not matter."""
-    return content_fingerprint(sorted(f"{entry.get('id')}:{bool(entry.get('label'))}" for entry in entries))
+    """SHA-256 over the ids of datalist entries and the bytes of their labels; order and place do not matter.
+
+    A mask that was corrected makes other data. Images are told by their ids alone: nobody redraws them, and hashing a
+    pool of radiographs would take minutes.
+    """
+    return content_fingerprint(
+        sorted(f"{e.get('id')}:{file_fingerprint(e['label']) if e.get('label') else ''}" for e in entries)
+    )
+
+
+def start_fingerprint(warm_start: str, weights: str | os.PathLike[str] | None) -> str:
+    """What a training starts from: ``none``, or the fingerprint of the weights that its warm start copies."""
+    return "none" if warm_start == "none" or not weights else f"{warm_start}:{file_fingerprint(weights)}"
 
 
 class RunRecord:

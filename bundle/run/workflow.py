@@ -33,6 +33,18 @@ def bundle_root() -> Path:
     return package.parent if (package.parent / "configs" / "metadata.json").is_file() else package / "resources"
 
 
+def shipped_weights(kind: str, modality: str) -> Path | None:
+    """The bundle's own weight file of a modality, or None where it ships none.
+
+    Args:
+        kind: ``model`` or ``model_ssl_pretrained``.
+        modality: name or path; a file named for it comes before the unnamed one, which is the bundle's own modality.
+    """
+    folder = bundle_root() / "models"
+    names = (f"{kind}_{Path(modality).stem}.pt", f"{kind}.pt")
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """``name=value`` to the name and the YAML value.
 
@@ -45,6 +57,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise ValueError(f"--set takes name=value, got {text!r}")
     plain = value if value.lstrip().startswith(("@", "%")) else yaml.safe_load(value)  # neither is YAML
+    if isinstance(plain, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", plain):
+        plain = float(plain)  # YAML takes 1e-3 for text, since it wants 1.0e-3
     if _is_code(plain):
         raise ValueError(f"--set takes plain values; {text!r} would be run as code, so write it into a config file")
     return name, plain
@@ -54,24 +68,34 @@ def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
     """Run the configs of ``stage`` as ``python -m monai.bundle run`` does, with these overrides.
 
     Raises:
-        ValueError: an override that no config of the stage knows.
+        ValueError: an override that no config of the stage knows; and what a component of the workflow raises.
     """
     root = bundle_root()
     files = [root / "configs" / name for name in CONFIGS[stage]]
     _check_names(overrides, files)
     from monai.bundle import ConfigWorkflow
 
+    logging.getLogger(ConfigWorkflow.__module__).setLevel(logging.ERROR)  # it warns where no logging file is given
     workflow = ConfigWorkflow(
         config_file=[str(file) for file in files],
         meta_file=str(root / "configs" / "metadata.json"),
-        logging_file=None,  # the command has set logging up
+        logging_file=False,  # the command has set logging up
         workflow_type="infer" if stage == "infer" else "train",
         bundle_root=str(root),
         **{name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()},
     )
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    try:
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    except RuntimeError as error:
+        # MONAI wraps whatever a component raises; a person is served by what the component said.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (ValueError, OSError, ArithmeticError)):
+            cause = cause.__cause__
+        if cause is not None:
+            raise cause from None
+        raise
 
 
 def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, overwrite: bool) -> Path:

@@ -14,7 +14,11 @@ KEY_FILE = "identity.key"
 
 
 def images_below(
-    folder: str | os.PathLike[str], modality: str | Modality, *, quarantine: str | os.PathLike[str]
+    folder: str | os.PathLike[str],
+    modality: str | Modality,
+    *,
+    quarantine: str | os.PathLike[str],
+    key_file: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, str]]:
     """Entries with ``id`` and absolute ``image`` for all readable images below ``folder``, sorted by id.
 
@@ -24,8 +28,8 @@ def images_below(
     Args:
         folder: searched with its subfolders.
         modality: what kind of image to look for.
-        quarantine: folder for ``quarantine.csv`` and the private key of DICOM ids; masks left there by an earlier run
-            are no input.
+        quarantine: folder for ``quarantine.csv``; masks left there by an earlier run are no input.
+        key_file: private key of DICOM ids; a new one in ``quarantine`` where None.
 
     Raises:
         ValueError: there is no such folder, or no readable image in it.
@@ -36,7 +40,7 @@ def images_below(
     if output == root:
         raise ValueError(f"output_dir must not be the folder of the images itself, got {output}")
     aside = Quarantine(root)
-    pseudonyms = Pseudonyms(output / KEY_FILE)
+    pseudonyms = Pseudonyms(Path(key_file) if key_file else output / KEY_FILE)
     try:
         entries = take_inventory(
             root, modality=load_modality(modality), pseudonyms=pseudonyms, quarantine=aside, keep_copies=True

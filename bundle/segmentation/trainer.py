@@ -23,7 +23,7 @@ class FiniteLoss:
         output: Any = engine.state.output
         loss = float(output["loss"].detach())
         if not math.isfinite(loss):
-            raise RuntimeError(
+            raise FloatingPointError(
                 f"the training loss is {loss} at step {engine.state.iteration}: lower learning_rate, or set precision "
                 f"to fp32; the last finished epoch is kept and the same command goes on from it"
             )

@@ -21,6 +21,7 @@ def test_the_root_is_the_repository_and_holds_every_config(repository):
     [
         ("epochs=10", ("epochs", 10)),
         ("learning_rate=0.1", ("learning_rate", 0.1)),
+        ("learning_rate=1e-3", ("learning_rate", 0.001)),
         ("policy=crop and intensity", ("policy", "crop and intensity")),
         ("init=null", ("init", None)),
         ("output_dir=a=b", ("output_dir", "a=b")),

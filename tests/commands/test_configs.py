@@ -1,0 +1,37 @@
+"""The configs as MONAI reads them, without the commands in front."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from monai.bundle import ConfigWorkflow
+
+from bundle.data.modality import available_modalities
+from bundle.run.workflow import CONFIGS
+
+
+@pytest.mark.parametrize("stage", ["infer", "train", "evaluate"])
+def test_monai_finds_every_property_that_it_asks_for(stage, repository, hospital, trained, tmp_path):
+    workflow = ConfigWorkflow(
+        config_file=[str(repository / "configs" / name) for name in CONFIGS[stage]],
+        meta_file=str(repository / "configs" / "metadata.json"),
+        logging_file=False,
+        workflow_type="infer" if stage == "infer" else "train",
+        bundle_root=str(repository),
+        modality=str(hospital.modality),
+        dataset_dir=str(hospital.images),
+        output_dir=str(tmp_path),
+        model=str(trained / "model.pt"),
+        **({} if stage == "infer" else {"datalist": str(hospital.datalist), "ssl_weights": str(trained / "model.pt")}),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_a_config_is_short_begins_with_its_purpose_and_has_no_hard_device(stage, repository):
+    for name in CONFIGS[stage]:
+        text = (repository / "configs" / name).read_text(encoding="utf-8")
+        assert text.startswith("# ") and len(text.splitlines()) <= 230
+        assert "cuda" not in text and "lambda" not in text
+        assert yaml.safe_load(text).get("modality", "dermoscopy") in available_modalities()

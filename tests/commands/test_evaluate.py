@@ -1,0 +1,88 @@
+"""Scores from the command line: those of the masks that inference gives, at the images' own sizes."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundle.commands import run_verb
+from bundle.data.datalist import load_datalist
+from bundle.run.record import file_fingerprint
+
+
+@pytest.fixture(scope="module")
+def evaluation(hospital, trained, tmp_path_factory):
+    """Scores of the pool, all 14 images, by the briefly trained model."""
+    out = tmp_path_factory.mktemp("evaluate") / "scores"
+    arguments = ["--datalist", str(hospital.datalist), "--model", str(trained / "model.pt"), "--section", "pool"]
+    assert run_verb("evaluate", [*arguments, "--out", str(out)]) == 0
+    return out
+
+
+def rows(folder):
+    with (folder / "per_image.csv").open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_labelled_image_has_a_row_under_its_id(hospital, evaluation):
+    assert [row["id"] for row in rows(evaluation)] == load_datalist(hospital.datalist).ids("pool")
+    for row in rows(evaluation):
+        dice, jaccard = float(row["dice"]), float(row["jaccard"])
+        assert 0 <= jaccard <= dice <= 1 and jaccard == pytest.approx(dice / (2 - dice), abs=1e-4)
+        assert 0 <= float(row["hd95"]) <= np.hypot(44, 44)
+
+
+def test_the_summary_is_that_of_the_rows(evaluation, trained):
+    summary = json.loads((evaluation / "summary.json").read_text())
+    dice = [float(row["dice"]) for row in rows(evaluation)]
+    assert summary["n"] == 14 and summary["dice"]["mean"] == pytest.approx(np.mean(dice), abs=1e-4)
+    assert summary["dice"]["low"] <= summary["dice"]["mean"] <= summary["dice"]["high"]
+    worst = [case["dice"] for case in summary["cases"]["worst"]]
+    assert worst == sorted(dice)[: len(worst)]
+    record = json.loads((evaluation / "run.json").read_text())
+    assert record["fingerprints"]["model"] == file_fingerprint(trained / "model.pt")
+
+
+def test_the_cases_are_drawn_at_their_own_size(evaluation):
+    summary = json.loads((evaluation / "summary.json").read_text())
+    for kind, cases in summary["cases"].items():
+        for rank in range(1, len(cases) + 1):
+            assert Image.open(evaluation / "overlays" / f"{kind}_{rank:02d}.png").size in {(44, 30), (30, 44), (36, 36)}
+
+
+def test_a_score_is_the_score_of_the_masks_that_inference_writes(hospital, trained, evaluation, tmp_path):
+    arguments = ["--images", str(hospital.images), "--model", str(trained / "model.pt"), "--out", str(tmp_path / "m")]
+    assert run_verb("infer", [*arguments, "--modality", str(hospital.modality)]) == 0
+    for row in rows(evaluation):
+        predicted = np.asarray(Image.open(tmp_path / "m" / f"{row['id']}.png")) > 0
+        true = np.asarray(Image.open(hospital.masks / f"{row['id']}.png")) > 0
+        total = predicted.sum() + true.sum()
+        assert float(row["dice"]) == pytest.approx(2 * (predicted & true).sum() / total if total else 1.0, abs=1e-4)
+
+
+def test_the_default_is_the_test_section(hospital, trained, tmp_path, capsys):
+    arguments = ["--datalist", str(hospital.datalist), "--model", str(trained / "model.pt")]
+    assert run_verb("evaluate", [*arguments, "--out", str(tmp_path / "e")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "e" / "summary.json")
+    assert [row["id"] for row in rows(tmp_path / "e")] == load_datalist(hospital.datalist).ids("test")
+
+
+def test_weights_that_are_not_of_this_network_are_refused(hospital, pretrained, tmp_path, capsys):
+    ssl = str(pretrained / "model_ssl_pretrained.pt")
+    arguments = ["--datalist", str(hospital.datalist), "--model", ssl, "--out", str(tmp_path / "e")]
+    assert run_verb("evaluate", arguments) == 2
+    assert "does not fill the network" in capsys.readouterr().err
+
+
+def test_a_section_without_labels_is_told(hospital, trained, tmp_path, capsys):
+    content = json.loads(hospital.datalist.read_text())
+    for entry in content["test"]:
+        del entry["label"]
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    arguments = ["--datalist", str(tmp_path / "datalist.json"), "--model", str(trained / "model.pt")]
+    assert run_verb("evaluate", [*arguments, "--out", str(tmp_path / "e")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("evaluate: ")

@@ -1,0 +1,141 @@
+"""Masks for a folder of whatever a hospital has: pictures, DICOM, and files that are broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bundle.commands import run_verb
+from bundle.data.canvas import from_canvas, to_canvas
+from bundle.data.reader import read_image
+from bundle.network import UNet
+from bundle.weights import load_weights, save_weights
+from tests.data.conftest import make_dicom
+
+CHEST = """\
+description: drawn chests
+channels: 1
+reader: radiograph
+labels: [lung, heart]
+size: 32
+"""
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory) -> Path:
+    """A folder with weights drawn at random, a modality of two labels, and an archive of six files."""
+    root = tmp_path_factory.mktemp("chest")
+    (root / "chest.yaml").write_text(CHEST)
+    torch.manual_seed(0)
+    network = UNet(1, 3).eval()
+    with torch.no_grad():  # every class is the likeliest somewhere
+        network.heads[0].bias -= network(torch.rand(1, 1, 32, 32)).mean(dim=(0, 2, 3))
+    save_weights(root / "model.pt", network, {"modality": "chest", "size": 32})
+    rng = np.random.default_rng(0)
+    archive = root / "archive"
+    pixels = rng.integers(0, 4096, (40, 56), dtype=np.uint16)
+    make_dicom(archive / "wards" / "one.dcm", pixels, PixelSpacing=[0.2, 0.1])
+    make_dicom(archive / "two", pixels[:, :30])
+    Image.fromarray(rng.integers(0, 255, (33, 47), dtype=np.uint8)).save(archive / "three.png")
+    (archive / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    (archive / "page.dcm").write_text("<html>not found</html>")
+    (archive / "notes.txt").write_text("not an image")
+    return root
+
+
+@pytest.fixture(scope="module")
+def masks(chest) -> Path:
+    arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt")]
+    out = chest / "masks"
+    assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml"), "--out", str(out)]) == 0
+    return out
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_readable_image_has_a_mask_of_its_size(chest, masks):
+    rows = {Path(row["image"]).name: Path(row["mask"]) for row in table(masks / "predictions.csv")}
+    assert set(rows) == {"one.dcm", "two", "three.png"}
+    assert Image.open(rows["three.png"]).size == (47, 33)
+    one, two = nibabel.load(rows["one.dcm"]), nibabel.load(rows["two"])
+    assert one.shape == (56, 40, 1) and two.shape == (30, 40, 1)
+    np.testing.assert_allclose(one.header.get_zooms()[:2], (0.1, 0.2), rtol=1e-6)
+    for mask in (np.asarray(one.dataobj), np.asarray(two.dataobj), np.asarray(Image.open(rows["three.png"]))):
+        assert set(np.unique(mask)) <= {0, 1, 2}
+    assert masks == chest / "masks" and all(path.is_relative_to(masks) for path in rows.values())
+
+
+def test_a_picture_s_id_is_its_path_and_a_dicom_s_is_none_of_its_own(masks):
+    ids = {Path(row["image"]).name: row["id"] for row in table(masks / "predictions.csv")}
+    assert ids["three.png"] == "three"
+    assert "one" not in ids["one.dcm"] and "1.2.826" not in ids["one.dcm"]
+
+
+def test_what_cannot_be_read_is_set_aside_with_its_reason(masks):
+    aside = {row["path"]: row["reason"] for row in table(masks / "quarantine.csv")}
+    assert {"broken.png", "page.dcm"} <= set(aside) and all(aside.values())
+
+
+def test_nothing_that_is_written_names_a_patient(masks):
+    for name in ("predictions.csv", "quarantine.csv", "run.json", "request.json"):
+        text = (masks / name).read_text()
+        assert "Doe" not in text and "4711" not in text and "1970" not in text
+    assert json.loads((masks / "run.json").read_text())["results"]["images"] == 3
+
+
+def test_the_same_request_may_come_again_and_its_masks_are_no_input(chest, capsys):
+    arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt")]
+    out = chest / "archive" / "results"
+    arguments += ["--modality", str(chest / "chest.yaml"), "--out", str(out)]
+    assert run_verb("infer", arguments) == 0
+    first = table(out / "predictions.csv")
+    assert run_verb("infer", arguments) == 0
+    assert table(out / "predictions.csv") == first
+    assert capsys.readouterr().out.splitlines()[-1] == str(out / "predictions.csv")
+
+
+def test_a_mask_is_the_network_s_likeliest_class_at_the_image_s_own_size(chest, masks):
+    network = UNet(1, 3).eval()
+    network.load_state_dict(load_weights(chest / "model.pt").model)
+    image = torch.from_numpy(read_image(chest / "archive" / "three.png", chest / "chest.yaml")).permute(2, 1, 0)
+    with torch.no_grad():
+        logits = network(to_canvas(image, 32)[None])[0]
+    wanted = from_canvas(logits, 47, 33).argmax(dim=0).numpy().T
+    found = np.asarray(Image.open(masks / "three.png"))
+    assert (wanted != found).mean() < 0.01 and len(np.unique(wanted)) > 1
+
+
+@pytest.mark.parametrize(
+    ("images", "out", "told"),
+    [
+        ("absent", "out", "must be a folder"),
+        ("empty", "out", "no usable chest image"),
+        ("archive", "archive", "archive"),
+    ],
+)
+def test_a_mistake_ends_as_one_line_and_code_2(chest, tmp_path, capsys, images, out, told):
+    (chest / "empty").mkdir(exist_ok=True)
+    where = chest / out if out == "archive" else tmp_path / out
+    arguments = ["--images", str(chest / images), "--model", str(chest / "model.pt"), "--out", str(where)]
+    files = sorted(path.name for path in (chest / "archive").rglob("*"))
+    for more in ([], ["--overwrite"]):
+        assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml"), *more]) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("infer: ") and told in error
+    assert sorted(path.name for path in (chest / "archive").rglob("*")) == files, "no image is ever removed"
+
+
+def test_a_model_of_another_modality_is_refused(chest, hospital, tmp_path, capsys):
+    arguments = ["--images", str(hospital.images), "--model", str(chest / "model.pt"), "--out", str(tmp_path / "out")]
+    assert run_verb("infer", [*arguments, "--modality", str(hospital.modality)]) == 2
+    assert "modality is 'chest', not 'spots'" in capsys.readouterr().err

@@ -1,0 +1,113 @@
+"""Pretraining from the command line, on a small pool without labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bundle.commands import run_verb
+from bundle.data.datalist import load_datalist
+from bundle.run.record import entries_fingerprint, file_fingerprint
+from bundle.weights import load_weights
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as handle:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(handle)]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = load_weights(one), load_weights(other)
+    for name, tensor in a.model.items():
+        assert torch.equal(tensor, b.model[name]), name
+    assert a.model.keys() == b.model.keys() and a.settings == b.settings
+    for head, state in a.heads.items():
+        assert all(torch.equal(tensor, b.heads[head][name]) for name, tensor in state.items())
+
+
+def test_contrast_trains_the_encoder_alone_and_tells_its_course(hospital, pretrained):
+    weights = load_weights(pretrained / "model_ssl_pretrained.pt")
+    assert weights.model and all(name.startswith("encoder.") for name in weights.model)
+    assert all(torch.isfinite(t).all() for t in weights.model.values())
+    assert weights.settings["modality"] == "spots" and weights.settings["objective"] == "contrastive"
+    rows = history(pretrained)
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]
+    assert all(float(row["contrastive"]) == float(row["loss"]) and 0 <= float(row["retrieval"]) <= 1 for row in rows)
+    record = json.loads((pretrained / "run.json").read_text())
+    assert record["stage"] == "pretrain" and record["seed"] == 0
+    assert record["results"]["weights"] == file_fingerprint(pretrained / "model_ssl_pretrained.pt")
+    pool = load_datalist(hospital.datalist).section("pool")
+    assert record["settings"]["data"] == entries_fingerprint(pool)
+
+
+def test_the_hardest_views_are_chosen_after_the_warm_up(pretrained):
+    report = json.loads((pretrained / "policies.json").read_text())
+    record = json.loads((pretrained / "run.json").read_text())
+    assert report["chosen"] in {policy["name"] for policy in report["policies"]}
+    assert record["results"]["views"] == report["chosen"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "figures"), [("restoration", {"restoration"}), ("joint", {"restoration", "retrieval"})]
+)
+def test_restoration_trains_the_decoder_as_well(hospital, tmp_path, capsys, objective, figures):
+    out = tmp_path / objective
+    assert run_verb("pretrain", hospital.pretrain(out, "--objective", objective)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out / "model_ssl_pretrained.pt")
+    weights = load_weights(out / "model_ssl_pretrained.pt")
+    assert {name.split(".")[0] for name in weights.model} == {"encoder", "decoder"}
+    assert set(weights.heads) == {"projection", "restoration"} and weights.settings["objective"] == objective
+    assert figures <= set(history(out)[0])
+    assert (out / "policies.json").exists() == (objective == "joint")
+    assert "restored_spread" in json.loads((out / "run.json").read_text())["results"]["collapse"]
+
+
+def test_killed_in_the_middle_it_ends_where_the_undisturbed_training_ends(hospital, pretrained, tmp_path, run_and_kill):
+    out = tmp_path / "killed"
+    run_and_kill(5, "pretrain", hospital.pretrain(out))
+    assert (out / "checkpoint.pt").exists() and not (out / "model_ssl_pretrained.pt").exists()
+    assert len(history(out)) == 1, "the second epoch was not finished"
+    assert run_verb("pretrain", hospital.pretrain(out)) == 0
+    assert_same_weights(out / "model_ssl_pretrained.pt", pretrained / "model_ssl_pretrained.pt")
+    assert history(out) == history(pretrained)
+
+
+def test_another_seed_gives_other_weights_and_goes_on_from_given_ones(hospital, pretrained, tmp_path):
+    out = tmp_path / "continued"
+    start = pretrained / "model_ssl_pretrained.pt"
+    knobs = ["--set", "learning_rate=0", "--set", "weight_decay=0", "--set", "policy=mild"]
+    assert run_verb("pretrain", hospital.pretrain(out, "--init", str(start), "--seed", "1", *knobs)) == 0
+    before, after = load_weights(start), load_weights(out / "model_ssl_pretrained.pt")
+    for name, tensor in after.model.items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(tensor, before.model[name]), "without a learning rate nothing but statistics changes"
+    assert not (out / "policies.json").exists(), "the views were given"
+
+
+def test_a_folder_of_another_request_is_refused_and_kept(hospital, pretrained, capsys):
+    before = file_fingerprint(pretrained / "model_ssl_pretrained.pt")
+    assert run_verb("pretrain", hospital.pretrain(pretrained, "--seed", "5")) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert file_fingerprint(pretrained / "model_ssl_pretrained.pt") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--set", "epoch=3"], "did you mean 'epochs'"),
+        (["--set", "policy=wild"], "policy must be 'hardest' or one of"),
+        (["--set", "precision=fp8"], "precision must be one of"),
+        (["--section", "test"], "at least 8 readable images"),
+        (["--init", "absent.pt"], "there is no weight file"),
+        (["--modality", "mammography"], "modality 'mammography' is unknown"),
+    ],
+)
+def test_a_mistake_ends_as_one_line_and_code_2(hospital, tmp_path, capsys, options, told):
+    assert run_verb("pretrain", hospital.pretrain(tmp_path / "out", *options)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("pretrain: ") and told in error
+    assert not (tmp_path / "out" / "model_ssl_pretrained.pt").exists()
