@@ -89,6 +89,21 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     )
 
 
+def halve_weights(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+    """Copy a weight file in float16, half the size, for shipping; everything else in it stays.
+
+    Raises:
+        ValueError, FileNotFoundError: see :func:`load_weights`.
+    """
+    weights = load_weights(source)
+    content: dict[str, Any] = {"model": _portable(weights.model, half=True), "settings": weights.settings}
+    if weights.heads:
+        content["heads"] = {name: _portable(state, half=True) for name, state in weights.heads.items()}
+    with atomic_file(target) as temporary:
+        torch.save(content, temporary)
+    return Path(target)
+
+
 def check_settings(path: str | os.PathLike[str], found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuse weights that were made for something else, naming what differs.
 

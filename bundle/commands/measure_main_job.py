@@ -17,8 +17,9 @@ several seeds, each from self-supervised and from random weights at equal steps,
   coldstart measure_main_job --data dermoscopy --modality dermoscopy --few 40 --out measured/dermoscopy
   coldstart measure_main_job --data chest_xray --modality chest_xray --few 5 --as-dicom --out measured/chest_xray
 
---data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets every run and results.csv; killed at
-any moment, the same command goes on. Nothing looks at the test images before they are scored.
+--data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets every run, results.csv, and in
+weights/ the weights that the bundle ships, in half precision; killed at any moment, the same command goes on. Nothing
+looks at the test images before they are scored.
 """
 
 STARTS = {"warm": "encoder", "random weights": "none"}
@@ -66,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         row["modality"] = Path(args.modality).stem
     write_csv(out / "results.csv", rows, COLUMNS)
+    from bundle.weights import halve_weights
+
+    halve_weights(out / "all_encoder" / "model.pt", out / "weights" / "model.pt")
+    halve_weights(pretrained, out / "weights" / "model_ssl_pretrained.pt")
     print("\n".join(_table(rows)))
     print(out / "results.csv")
     return 0

@@ -93,16 +93,18 @@ def policy_scores(
 
 @styled
 def learning_curves(histories: Mapping[str, Mapping[str, Numbers]]) -> Figure:
-    """Training loss and validation Dice of every run by optimiser step.
+    """Training loss and, where a run has any, validation Dice of every run by optimiser step.
 
     Args:
         histories: run's name to its columns ``step``, ``loss`` and ``val_dice``, each (n,), NaN where a step has none.
     """
-    figure, (left, right) = new_figure(2, width=FULL, height=3.3)
+    validated = any(np.isfinite(columns.get("val_dice", [np.nan])).any() for columns in histories.values())
+    figure, panels = new_figure(1 + validated, width=FULL, height=3.3)
+    left = panels[0]
     smoothed = False
     for name, (colour, dash) in run_looks(list(histories)).items():
         steps = np.asarray(histories[name]["step"], dtype=float)
-        for panel, column in ((left, "loss"), (right, "val_dice")):
+        for panel, column in zip(panels, ("loss", "val_dice"), strict=False):
             values = np.asarray(histories[name].get(column, np.full(len(steps), np.nan)), dtype=float)
             known = np.isfinite(values)
             x, y = steps[known], values[known]
@@ -110,11 +112,12 @@ def learning_curves(histories: Mapping[str, Mapping[str, Numbers]]) -> Figure:
                 panel.plot(x, y, color=colour, alpha=0.15, linewidth=0.8)
                 x, y = running_mean(x, len(y) // 20), running_mean(y, len(y) // 20)
                 smoothed = True
-            marker = "o" if column == "val_dice" and len(y) <= 25 else ""
+            marker = "o" if len(y) <= 25 else ""
             panel.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=3.5, label=run_title(name))
     left.set(title="Training loss" + (", running mean" if smoothed else ""), xlabel="optimiser step", ylabel="loss")
-    right.set(title="Validation", xlabel="optimiser step", ylabel="mean Dice of the images")
-    right.set_ylim(top=1.0)
+    if validated:
+        panels[1].set(title="Validation", xlabel="optimiser step", ylabel="mean Dice of the images")
+        panels[1].set_ylim(top=1.0)
     if len(histories) > 1:
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(histories), 4))
     return figure
