@@ -14,9 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle import __version__
-from bundle.run.record import RunRecord, content_fingerprint, entries_fingerprint, file_fingerprint, versions
-
-ENTRIES = [{"id": "b", "image": "/one/b.png"}, {"id": "a", "image": "/one/a.png", "label": "/one/a_mask.png"}]
+from bundle.run.record import (
+    RunRecord,
+    content_fingerprint,
+    entries_fingerprint,
+    file_fingerprint,
+    start_fingerprint,
+    versions,
+)
 
 
 def strict(path: Path) -> Any:
@@ -107,11 +112,32 @@ def test_content_fingerprints_keep_items_apart():
     assert content_fingerprint(["a", "b"]) != content_fingerprint(["b", "a"])
 
 
-def test_entries_fingerprints_ignore_order_and_place_but_not_labels():
-    moved = [{"id": "a", "image": "/two/a.png", "label": "/two/x.png"}, {"id": "b", "image": "/two/b.png"}]
-    assert entries_fingerprint(ENTRIES) == entries_fingerprint(moved)
-    assert entries_fingerprint(ENTRIES) != entries_fingerprint([ENTRIES[0], {"id": "a", "image": "/one/a.png"}])
-    assert entries_fingerprint(ENTRIES) != entries_fingerprint(ENTRIES[:1])
+def labelled_pair(folder: Path, mask: bytes) -> list[dict[str, str]]:
+    folder.mkdir()
+    (folder / "mask.png").write_bytes(mask)
+    labelled = {"id": "a", "image": str(folder / "a.png"), "label": str(folder / "mask.png")}
+    return [{"id": "b", "image": str(folder / "b.png")}, labelled]
+
+
+def test_entries_fingerprints_ignore_order_and_place(tmp_path):
+    here, there = labelled_pair(tmp_path / "one", b"mask"), labelled_pair(tmp_path / "two", b"mask")
+    assert entries_fingerprint(here) == entries_fingerprint(there[::-1])
+
+
+def test_entries_fingerprints_see_a_corrected_a_missing_and_a_further_label(tmp_path):
+    entries = labelled_pair(tmp_path / "one", b"mask")
+    corrected = labelled_pair(tmp_path / "two", b"MASK")
+    unlabelled = [{"id": entry["id"], "image": entry["image"]} for entry in entries]
+    prints = {entries_fingerprint(e) for e in (entries, corrected, unlabelled, entries[:1])}
+    assert len(prints) == 4
+
+
+def test_a_start_is_told_by_its_weights_and_its_scope(tmp_path):
+    (tmp_path / "one.pt").write_bytes(b"one")
+    (tmp_path / "two.pt").write_bytes(b"two")
+    starts = [(scope, tmp_path / name) for scope in ("all", "encoder") for name in ("one.pt", "two.pt")]
+    assert len({start_fingerprint(*start) for start in starts}) == 4
+    assert start_fingerprint("none", tmp_path / "one.pt") == start_fingerprint("none", None) == "none"
 
 
 def test_versions_name_what_is_installed_alone():
