@@ -258,6 +258,7 @@ def entries_from(
     section: str = "pool",
     *,
     labelled: bool = False,
+    needed: bool = False,
     root: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, str]]:
     """Entries with ``id`` and absolute paths, from a datalist (or its path) or from a plain list.
@@ -266,19 +267,23 @@ def entries_from(
         source: a datalist, its path, or a list of ``{"image": path, "label": path}`` as MONAI Label hands it over.
         section: which section of a datalist.
         labelled: leave out entries without a label.
+        needed: refuse an empty section: MONAI's engines pass over one without a word.
         root: folder that ids of a plain list are relative to; None is the nearest folder that holds all its images.
 
     Returns:
         entries sorted by id; those of a plain list keep any entry of their own and get an ``id`` where they lack one.
 
     Raises:
-        ValueError: as :func:`load_datalist`, two entries of a list with one id, or no label in a section of images
-            where labels are asked for.
+        ValueError: as :func:`load_datalist`, two entries of a list with one id, no label in a section of images
+            where labels are asked for, or no image where one is needed.
     """
     if isinstance(source, (str, os.PathLike)):
         source = load_datalist(source)
     if isinstance(source, Datalist):
         found, listed = source.section(section, labelled=labelled), len(source.ids(section))
+        if needed and not listed:
+            filled = [name for name in SECTIONS if source.ids(name)]
+            raise ValueError(f"section {section} of the datalist has no image; {', '.join(filled)} have")
         if listed and not found:
             raise ValueError(
                 f"none of the {listed} images of section {section} has a label: annotate them, then list them again "

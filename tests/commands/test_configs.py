@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from monai.bundle import ConfigWorkflow
 
+from bundle.commands import run_verb
 from bundle.data.modality import available_modalities
 from bundle.run.workflow import CONFIGS
 
@@ -35,3 +38,20 @@ def test_a_config_is_short_begins_with_its_purpose_and_has_no_hard_device(stage,
         assert text.startswith("# ") and len(text.splitlines()) <= 230
         assert "cuda" not in text and "lambda" not in text
         assert yaml.safe_load(text).get("modality", "dermoscopy") in available_modalities()
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("embed", ["--section", "validation", "--weights"]),
+        ("evaluate", ["--section", "validation", "--model"]),
+        ("train", ["--ssl-weights"]),
+    ],
+)
+def test_an_empty_section_is_told_and_makes_nothing(hospital, trained, tmp_path, capsys, verb, options):
+    content = json.loads(hospital.datalist.read_text()) | {"training": [], "validation": []}
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    arguments = ["--datalist", str(tmp_path / "datalist.json"), *options, str(trained / "model.pt")]
+    assert run_verb(verb, [*arguments, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"{verb}: section ") and "has no image; pool, test have" in error
