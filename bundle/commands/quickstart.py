@@ -27,9 +27,9 @@ Killed at any moment, the same command goes on. The last line printed is the pat
 """
 
 # The demo is to end within six minutes on two cores: small numbers that still show every stage at work.
-# A pool of 192 has two batches of 64 an epoch, which is too few steps to learn from; so the batch is halved.
-DEMO = {"images": 240, "budget": 16, "pretrain_epochs": 40, "pretrain_batch": 32, "steps": 160}
-OWN = {"budget": 40, "pretrain_epochs": 60, "pretrain_batch": 64, "steps": 400}
+# A pool of 192 has two batches of 64 an epoch, too few steps to learn from; so the batch is halved and epochs are many.
+DEMO = {"images": 240, "budget": 16, "epochs": 90, "warmup_epochs": 15, "batch_size": 32, "steps": 160}
+OWN = {"budget": 40, "epochs": 60, "warmup_epochs": 5, "batch_size": 64, "steps": 400}
 # Folder of a run to the datalist that it learns from, and what it starts from.
 PARTLY_LABELLED = {"warm": ("datalist.json", "encoder"), "scratch": ("datalist.json", "none")}
 FULLY_LABELLED = {
@@ -87,7 +87,7 @@ class _Stages:
         self.own = args.images is not None
         sizes = OWN if self.own else DEMO
         self.budget = args.budget or sizes["budget"]
-        self.pretrain_knobs = [f"epochs={sizes['pretrain_epochs']}", f"batch_size={sizes['pretrain_batch']}"]
+        self.pretrain_knobs = [f"{name}={sizes[name]}" for name in ("epochs", "warmup_epochs", "batch_size")]
         self.steps = sizes["steps"]
         self.images = Path(args.images).absolute() if self.own else out / "demo" / "images"
         self.masks = Path(args.masks).absolute() if args.masks else None if self.own else out / "demo" / "masks"

@@ -152,10 +152,9 @@ def pretraining(run: RunFolder) -> Section:
         rows = run.rows("pretrain/history.csv")
         found = {title: numbers(rows, column) for column, title in PRETRAINING_TERMS.items()}
         terms = {title: values for title, values in found.items() if np.isfinite(values).any()}
-        if len(terms) == 2 and "Total loss" in terms:
-            only = next(title for title in terms if title != "Total loss")
-            if np.allclose(terms["Total loss"], terms[only], equal_nan=True):
-                del terms["Total loss"]  # one objective alone: the total says it twice
+        parts = [terms[title] for title in ("Contrastive loss (nats)", "Restoration loss") if title in terms]
+        if len(parts) == 1 and np.allclose(terms.get("Total loss", np.nan), parts[0], equal_nan=True):
+            del terms["Total loss"]  # one objective alone: the total says it twice
         if not terms:
             raise Absent("pretrain/history.csv has none of the columns " + ", ".join(PRETRAINING_TERMS))
         return chart(
