@@ -67,7 +67,7 @@ class FinishPretraining:
             parts=("encoder", "decoder") if step.restorative else ("encoder",),
         )
         self.record.note("epochs", engine.state.epoch)
-        self.record.note("views", step.chosen if step.contrastive else None)
+        self.record.note("views", step.views if step.contrastive else None)
         self.record.note("collapse", signs)
         self.record.note("weights", file_fingerprint(self.weights))
         self.record.write(self.folder)

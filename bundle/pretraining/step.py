@@ -71,6 +71,11 @@ class PretrainingStep:
         ).to(next(network.parameters()).device)
 
     @property
+    def views(self) -> str:
+        """Name of the policy in use: until the hardest is known, the modality's own mild one."""
+        return self.chosen if self.chosen in self.policies else "mild"
+
+    @property
     def contrastive(self) -> bool:
         """Whether views are contrasted."""
         return self.objective in ("contrastive", "joint")
@@ -99,8 +104,7 @@ class PretrainingStep:
         loss = images.new_zeros(())
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             if self.contrastive:
-                # Until the hardest policy is known the views are the modality's own, mild ones.
-                policy = self.policies.get(self.chosen) or self.policies["mild"]
+                policy = self.policies[self.views]
                 ids = batch["index"].to(device)
                 query = self.network.project(policy.view(images))
                 key = self.contrast.keys(policy.view(images))
