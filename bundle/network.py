@@ -73,6 +73,10 @@ class UNet(nn.Module):
             x = block(x)
         return x
 
+    def describe(self, image: torch.Tensor) -> torch.Tensor:
+        """Descriptor of each image, (B, filters[-1]): the average-pooled bottleneck (SAAL, section 2.2)."""
+        return self.encode(image).mean(dim=(2, 3))
+
     def decode(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Decoder features, full resolution first: (B, filters[i], W / 2^i, H / 2^i) for i = 0, 1, 2."""
         skips: list[torch.Tensor] = []
@@ -126,8 +130,8 @@ class PretrainingNetwork(nn.Module):
         self.restoration = nn.Conv2d(unet.filters[0], unet.in_channels, kernel_size=1)
 
     def describe(self, image: torch.Tensor) -> torch.Tensor:
-        """Descriptor of each image, (B, filters[-1]): the average-pooled bottleneck (SAAL, section 2.2)."""
-        return self.unet.encode(image).mean(dim=(2, 3))
+        """Descriptor of each image, see :meth:`UNet.describe`."""
+        return self.unet.describe(image)
 
     def project(self, image: torch.Tensor) -> torch.Tensor:
         """Projected descriptor of length 1, (B, projection_dim)."""

@@ -36,7 +36,7 @@ class Descriptor(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Descriptors of a batch."""
-        return self.unet.encode(image).mean(dim=(2, 3))
+        return self.unet.describe(image)
 
 
 def descriptor_network(weights: str | os.PathLike[str], modality: Modality, device: torch.device) -> Descriptor:
