@@ -22,6 +22,15 @@ def test_every_package_of_the_tree_is_installed(repository: Path) -> None:
     assert listed == found
 
 
+def test_an_installed_copy_carries_every_file_that_a_package_needs(repository: Path) -> None:
+    from bundle.commands.package_bundle import FILES
+
+    configured = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert configured["package-dir"]["bundle.resources"] == "."
+    assert set(configured["package-data"]["bundle.resources"]) == set(FILES)
+    assert all((repository / name).is_file() for name in FILES)
+
+
 def test_scripts_are_fronts_to_known_verbs(repository: Path) -> None:
     from bundle.commands import VERBS
 

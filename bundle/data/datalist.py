@@ -183,7 +183,7 @@ def make_datalist(
         key_file: the secret of the pseudonyms of DICOM files, made when it is needed and not there.
         masks: folder of the masks. A mask belongs to the image with the same path below its folder, suffixes aside; the
             mask's name may end in ``_mask``, ``_segmentation``, ``_seg`` or ``_label``.
-        test_fraction: part of the images (of the labelled ones where there are masks) for the test, 0 to below 1.
+        test_fraction: part of the images for the test, 0 to below 1, whether they have masks or not.
         split_csv: instead, a table with the columns id and split (pool, training, validation, test).
         validation_fraction: part of the labelled pool for validation, 0 to below 1.
         group: regular expression on the path below the root that gives the group (patient); for DICOM it

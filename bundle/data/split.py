@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle.data.identity import strip_suffix
@@ -39,7 +39,8 @@ def split_entries(
 
     Args:
         entries: with id, and label and group where known. Their order does not matter.
-        test_fraction: wanted part of the labelled images (of all, where none has a label), 0 to below 1.
+        test_fraction: wanted part of all images, 0 to below 1. Which have labels does not matter: the test stays the
+            same as labels come.
         split_csv: a table with the columns id and split; excludes ``test_fraction``.
         validation_fraction: wanted part of the labelled pool, 0 to below 1.
         seed: of both draws.
@@ -61,7 +62,7 @@ def split_entries(
         _refuse_split_groups(entries, sides)
         test = {group_of(entry) for entry in entries if sides.get(entry["id"]) == "test"}
     else:
-        test = draw_groups(_group_sizes(entries), test_fraction, seed=seed, stream="test")
+        test = draw_groups(Counter(map(group_of, entries)), test_fraction, seed=seed, stream="test")
         if test_fraction and not test:
             raise ValueError("--test-fraction needs at least two patients (groups), got one; check --group")
     pool = [entry for entry in entries if group_of(entry) not in test]
@@ -72,7 +73,9 @@ def split_entries(
     else:
         # Drawn among what the table does not want for training, where it wants anything.
         free = labelled if "training" not in named else [e for e in labelled if sides.get(e["id"]) == "training"]
-        held = draw_groups(_group_sizes(free), validation_fraction, seed=seed, stream="validation", floor_from=10)
+        held = draw_groups(
+            Counter(map(group_of, free)), validation_fraction, seed=seed, stream="validation", floor_from=10
+        )
     validation = [entry for entry in labelled if group_of(entry) in held]
     training = [entry for entry in labelled if group_of(entry) not in held]
     if "training" in named:
@@ -117,13 +120,6 @@ def draw_groups(sizes: Mapping[str, int], fraction: float, *, seed: int, stream:
     if wanted and not taken and len(sizes) > 1:  # every group is more than twice what is wanted
         taken.add(min(order, key=lambda group: sizes[group]))
     return taken
-
-
-def _group_sizes(entries: Iterable[Entry]) -> Counter[str]:
-    """Group to its number of labelled images, or of images where none has a label."""
-    entries = list(entries)
-    counted = [entry for entry in entries if "label" in entry] or entries
-    return Counter(group_of(entry) for entry in counted)
 
 
 def _read_table(path: str | os.PathLike[str], entries: Sequence[Entry]) -> tuple[list[Entry], dict[str, str]]:
