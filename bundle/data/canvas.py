@@ -23,21 +23,23 @@ def canvas_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
     return (size - w) // 2, (size - h) // 2, w, h
 
 
-def to_canvas(image: torch.Tensor, size: int, *, nearest: bool = False) -> torch.Tensor:
+def to_canvas(image: torch.Tensor, size: int, *, classes: bool = False) -> torch.Tensor:
     """Scale (C, W, H) onto a (C, size, size) canvas, padded with 0; dtype kept.
 
     Args:
-        nearest: for masks; otherwise bilinear, low-pass filtered when shrinking.
+        classes: for masks: each pixel gets the class that has most of it by the filter of images, the lower of two that
+            have as much; the class of the nearest pixel would fray the borders. Otherwise bilinear, low-pass filtered
+            when shrinking.
     """
     left, top, w, h = canvas_box(image.shape[1], image.shape[2], size)
-    scaled = _resize(image, (w, h), nearest=nearest)
+    scaled = _resize(image, (w, h), classes=classes)
     return pad(scaled, (top, size - h - top, left, size - w - left))
 
 
-def from_canvas(canvas: torch.Tensor, width: int, height: int, *, nearest: bool = False) -> torch.Tensor:
+def from_canvas(canvas: torch.Tensor, width: int, height: int, *, classes: bool = False) -> torch.Tensor:
     """Undo :func:`to_canvas`: (C, size, size) to (C, width, height) of the original image."""
     left, top, w, h = canvas_box(width, height, canvas.shape[-1])
-    return _resize(canvas[:, left : left + w, top : top + h], (width, height), nearest=nearest)
+    return _resize(canvas[:, left : left + w, top : top + h], (width, height), classes=classes)
 
 
 class FitCanvasd(MapTransform, InvertibleTransform):
@@ -46,30 +48,30 @@ class FitCanvasd(MapTransform, InvertibleTransform):
     Args:
         keys: items of shape (C, W, H) to transform.
         size: side of the canvas in pixels.
-        nearest: whether to interpolate by nearest neighbour (masks), one for all keys or one each.
+        classes: whether items are masks of class indices, one for all keys or one each.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         size: int,
-        nearest: bool | tuple[bool, ...] = False,
+        classes: bool | tuple[bool, ...] = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.size = size
-        self.nearest = (nearest,) * len(self.keys) if isinstance(nearest, bool) else tuple(nearest)
+        self.classes = (classes,) * len(self.keys) if isinstance(classes, bool) else tuple(classes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Put every item onto the canvas and remember the size it had."""
         d = dict(data)
-        for key, nearest in self.key_iterator(d, self.nearest):
+        for key, classes in self.key_iterator(d, self.classes):
             image = d[key]
             width, height = image.shape[1:]
-            d[key] = to_canvas(image, self.size, nearest=nearest)
+            d[key] = to_canvas(image, self.size, classes=classes)
             if isinstance(d[key], MetaTensor):
                 # The affine stays the original's: the canvas has no place in the patient, only its inverse has.
-                self.push_transform(d[key], orig_size=(width, height), extra_info={"nearest": nearest})
+                self.push_transform(d[key], orig_size=(width, height), extra_info={"classes": classes})
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -78,16 +80,23 @@ class FitCanvasd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(d):
             trace = self.pop_transform(d[key])
             width, height = trace[TraceKeys.ORIG_SIZE]
-            nearest = trace[TraceKeys.EXTRA_INFO]["nearest"]
-            d[key] = from_canvas(d[key], int(width), int(height), nearest=nearest)
+            classes = trace[TraceKeys.EXTRA_INFO]["classes"]
+            d[key] = from_canvas(d[key], int(width), int(height), classes=classes)
         return d
 
 
-def _resize(image: torch.Tensor, size: tuple[int, int], *, nearest: bool) -> torch.Tensor:
+def _resize(image: torch.Tensor, size: tuple[int, int], *, classes: bool) -> torch.Tensor:
     if tuple(image.shape[1:]) == size:
         return image
-    if nearest:
-        return interpolate(image[None].float(), size=size, mode="nearest-exact")[0].to(image.dtype)
+    if classes:
+        present = image.unique().tolist()  # sorted, so that argmax, which takes the first of equals, takes the lowest
+        shares = torch.stack([_resize((image == value).float(), size, classes=False) for value in present])
+        place = shares.argmax(dim=0)
+        return (
+            torch.stack([(place == i).to(image.dtype) * value for i, value in enumerate(present)])
+            .sum(0)
+            .to(image.dtype)
+        )
     if size[1] == 1 < size[0]:  # torch 2.13 gives a single column one value all along; a single row it gets right
-        return _resize(image.transpose(1, 2), (1, size[0]), nearest=False).transpose(1, 2)
+        return _resize(image.transpose(1, 2), (1, size[0]), classes=False).transpose(1, 2)
     return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]

@@ -41,7 +41,7 @@ def preprocessing(
         mask_reader: Any = {"reader": ClinicalReader, "modality": modality, "mask": True}
         steps.append(LoadImaged("label", ensure_channel_first=True, dtype=np.uint8, **mask_reader))
     if label == "canvas":
-        steps.append(FitCanvasd(["image", "label"], size=size, nearest=(False, True)))
+        steps.append(FitCanvasd(["image", "label"], size=size, classes=(False, True)))
     else:
         steps.append(FitCanvasd("image", size=size))
     if cached:

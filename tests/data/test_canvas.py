@@ -56,8 +56,8 @@ def test_the_way_back_gives_the_size_and_nearly_the_image(width, height, size):
 @given(SIDES, SIDES, SIZES)
 def test_masks_keep_their_classes_and_their_dtype(width, height, size):
     mask = torch.randint(0, 3, (1, width, height), dtype=torch.uint8, generator=torch.Generator().manual_seed(width))
-    canvas = to_canvas(mask, size, nearest=True)
-    back = from_canvas(canvas, width, height, nearest=True)
+    canvas = to_canvas(mask, size, classes=True)
+    back = from_canvas(canvas, width, height, classes=True)
     assert canvas.dtype == back.dtype == torch.uint8
     assert set(canvas.unique().tolist()) <= {0, *mask.unique().tolist()}
     assert set(back.unique().tolist()) <= set(mask.unique().tolist())
@@ -86,7 +86,7 @@ def test_shrinking_does_not_alias():
 
 @pytest.mark.parametrize("size", [(20, 33), (47, 12), (32, 32), (1, 9)])
 def test_a_loader_and_its_inverse_give_every_image_its_size(size):
-    forward = Compose([EnsureTyped(["image", "label"]), FitCanvasd(["image", "label"], 32, nearest=(False, True))])
+    forward = Compose([EnsureTyped(["image", "label"]), FitCanvasd(["image", "label"], 32, classes=(False, True))])
     label = (torch.rand(1, *size, generator=torch.Generator().manual_seed(1)) > 0.5).to(torch.uint8)
     items = [{"image": MetaTensor(gradient(*size)), "label": MetaTensor(label)} for _ in range(3)]
     batch = next(iter(DataLoader(Dataset(items, forward), batch_size=3)))
@@ -111,3 +111,28 @@ def test_missing_keys_are_an_error_unless_allowed():
     with pytest.raises(KeyError):
         FitCanvasd(["image", "label"], 16)(image)
     assert FitCanvasd(["image", "label"], 16, allow_missing_keys=True)(image)["image"].shape == (1, 16, 16)
+
+
+def test_a_smaller_mask_is_where_the_filtered_mask_is_above_one_half():
+    mask = (torch.rand(1, 96, 96, generator=torch.Generator().manual_seed(0)) > 0.4).to(torch.uint8)
+    share = to_canvas(mask.float(), 24)
+    assert torch.equal(to_canvas(mask, 24, classes=True), (share > 0.5).to(torch.uint8))
+    assert torch.equal(
+        to_canvas(3 * mask, 24, classes=True), 3 * (share > 0.5).to(torch.uint8)
+    )  # only classes there are
+
+
+def test_of_three_classes_the_one_with_the_greatest_share_wins_and_ties_go_to_the_lowest():
+    mask = torch.randint(0, 3, (1, 90, 60), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    shares = torch.stack([to_canvas((mask == value).float(), 30)[0] for value in range(3)])
+    canvas = to_canvas(mask, 30, classes=True)[0]
+    for x in range(5, 25):
+        for y in range(30):
+            assert canvas[x, y] == max(range(3), key=lambda value: (float(shares[value, x, y]), -value))
+
+
+def test_masks_keep_their_metadata():
+    mask = MetaTensor(torch.ones(1, 40, 20, dtype=torch.uint8), meta={"spatial_shape": (40, 20)})
+    canvas = to_canvas(mask, 16, classes=True)
+    assert isinstance(canvas, MetaTensor) and canvas.meta["spatial_shape"] == (40, 20)
+    assert canvas.dtype == torch.uint8
