@@ -43,7 +43,7 @@ def from_canvas(canvas: torch.Tensor, width: int, height: int, *, classes: bool 
 
 
 class FitCanvasd(MapTransform, InvertibleTransform):
-    """MONAI's dictionary form of :func:`to_canvas`, inverted by ``Invertd``.
+    """MONAI's dictionary form of :func:`to_canvas`; ``Invertd`` inverts it.
 
     Args:
         keys: items of shape (C, W, H) to transform.

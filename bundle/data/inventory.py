@@ -19,6 +19,7 @@ from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import read_image
 from bundle.data.split import Entry
+from bundle.data.workers import worker_count
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import file_fingerprint
 
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_label")
 MASK_SUFFIXES = (*pictures.SUFFIXES, *nifti.SUFFIXES)
-WORKERS = 8  # decoding leaves Python's lock, and more threads than cores only cost memory
 Size = tuple[int, int]
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def take_inventory(
     pseudonyms: Pseudonyms,
     group: str | None = None,
     quarantine: Quarantine,
-    keep_copies: bool = False,
+    for_inference: bool = False,
 ) -> list[Entry]:
     """Every usable image below ``root`` as a datalist entry, sorted by id; the rest goes to ``quarantine``.
 
@@ -48,15 +48,19 @@ def take_inventory(
         masks: resolved folder of the masks; inside ``root``, or ``root`` itself, will do as well.
         pseudonyms: gives DICOM files their ids and groups.
         group: regular expression for the group, on the path below ``root`` without suffix.
-        keep_copies: keep images with the same bytes under other names, as inference does, which owes each an answer.
+        for_inference: keep images with the same bytes under other names, since each is owed an answer, and decode only
+            those that compete for an id: the others are decoded when they are segmented.
 
     Raises:
         ValueError: no usable image at all, or a rule for the group that fits none.
     """
     mask_files = _find_masks(masks, root) if masks is not None else []
     candidates = _find_images(root, modality, quarantine, leave_out=masks, mask_files=set(mask_files))
-    sizes = _decode_images(candidates, modality, quarantine)
-    kept = sorted(sizes) if keep_copies else _without_copies(sorted(sizes), root, quarantine)
+    doubtful = _namesakes(candidates) if for_inference else candidates
+    sizes = _decode_images(doubtful, modality, quarantine)
+    kept = sorted(set(candidates) - (set(doubtful) - set(sizes)))
+    if not for_inference:
+        kept = _without_copies(kept, root, quarantine)
     dicom_files = {path for path in kept if modality.reader == "radiograph" and dicom.is_dicom(path)}
     entries = _identified(kept, dicom_files, root, pseudonyms, group, quarantine)
     if not entries:
@@ -106,6 +110,13 @@ def _find_images(
     if other:
         logger.info("%d other files below %s were passed over", other, root)
     return sorted(found)
+
+
+def _namesakes(paths: Sequence[Path]) -> list[Path]:
+    """Paths that differ in their suffix alone, and so have one id."""
+    stems = [strip_suffix(path.as_posix()) for path in paths]
+    shared = Counter(stems)
+    return [path for path, stem in zip(paths, stems, strict=True) if shared[stem] > 1]
 
 
 def _decode_images(paths: Sequence[Path], modality: Modality, quarantine: Quarantine) -> dict[Path, Size]:
@@ -164,7 +175,11 @@ def _identified(
             group = group_by_rule(identifier, rule)
             unmatched += group is None
         if path in dicom_files:
-            identifier, patient = identify_dicom(path, pseudonyms)
+            try:
+                identifier, patient = identify_dicom(path, pseudonyms)
+            except UnreadableImage as error:
+                quarantine.add(path, f"unreadable: {error.reason}")
+                continue
             # The path of a DICOM file may hold what its tags hold, so what a rule finds in it is hashed too.
             group = patient if rule is None else group and pseudonyms.of("patient", group)
         if identifier in owners:
@@ -263,6 +278,5 @@ def _attach_masks(
 
 def _in_threads(function: Callable[..., T], items: Sequence[object], title: str) -> list[T]:
     """``function`` of every item, in order, with a progress bar where stderr is a terminal."""
-    workers = min(WORKERS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(worker_count()) as pool:
         return list(tqdm(pool.map(function, items), total=len(items), desc=title, disable=None, leave=False))

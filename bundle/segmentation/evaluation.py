@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from PIL import Image
-from tqdm import tqdm
 
 from bundle.data.modality import Modality
 from bundle.data.reader import read_image
 from bundle.report.overlays import overlay
 from bundle.run.atomic import atomic_file, write_csv, write_json
+from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
+from bundle.segmentation.each_image import EachImage, Item, Row
 from bundle.segmentation.metrics import SCORES, score_image, summarise
 
 logger = logging.getLogger(__name__)
@@ -26,11 +27,12 @@ logger = logging.getLogger(__name__)
 CASES = 8  # of each kind; a row of the report holds that many
 
 
-class WriteEvaluation:
+class WriteEvaluation(EachImage):
     """Engine handler: scores every image at its own size and writes ``per_image.csv``, ``summary.json``, ``overlays/``.
 
     Args:
         folder: where the results go.
+        postprocessing: from logits to a mask of the image's own size.
         modality: gives the classes.
         model: the weight file that is evaluated, for the record.
         settings: noted in the summary.
@@ -41,42 +43,32 @@ class WriteEvaluation:
         self,
         folder: str | os.PathLike[str],
         *,
+        postprocessing: Callable[[Item], Item],
         modality: Modality,
         model: str | os.PathLike[str],
         settings: Mapping[str, Any],
         seed: int = 0,
     ) -> None:
+        super().__init__(postprocessing, title="evaluate")
         self.folder, self.modality, self.model = Path(folder), modality, model
         self.settings, self.seed = dict(settings), seed
-        self.rows: list[dict[str, Any]] = []
-        self._masks: dict[str, tuple[str, np.ndarray, np.ndarray]] = {}
 
-    def attach(self, engine: Engine) -> None:
-        """Score after every image, write after the last."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows, self._masks = [], {}
+    def begin(self) -> None:
+        """Note the start."""
         self._record = RunRecord("evaluate", self.settings, seed=self.seed)
-        total = len(engine.data_loader.dataset)  # type: ignore[attr-defined]
-        self._bar = tqdm(total=total, desc="evaluate", unit="image", disable=None)
 
-    def _score(self, engine: Engine) -> None:
-        batch: Any = engine.state.batch
-        outputs: Any = engine.state.output
-        for item, output in zip(batch, outputs, strict=True):
-            image, truth = output["image"], output["label"][0]
-            prediction = torch.as_tensor(output["pred"]).reshape(truth.shape)
-            scores = score_image(_plain(prediction), _plain(truth), self.modality.classes, _spacing(image))
-            self.rows.append({"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}})
-            path = str(image.meta["filename_or_obj"])
-            self._masks[item["id"]] = (path, _packed(truth), _packed(prediction))
-            self._bar.update()
+    def finish_image(self, item: Item) -> Row:
+        """Score one image."""
+        prediction, truth = _masks(item)
+        scores = score_image(prediction, truth, self.modality.classes, _spacing(item["image"]))
+        return {"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}}
 
-    def _write(self, _: Engine) -> None:
-        self._bar.close()
+    def set_aside(self, unreadable: Quarantine) -> None:
+        """Write ``quarantine.csv``."""
+        unreadable.write(self.folder)
+
+    def end(self, engine: Engine) -> None:
+        """Write tables, pictures and the record."""
         self.rows.sort(key=lambda row: row["id"])
         write_csv(self.folder / "per_image.csv", self.rows, ["id", *SCORES])
         ranked = sorted(self.rows, key=lambda row: (row["dice"], row["id"]))
@@ -84,7 +76,7 @@ class WriteEvaluation:
         cases = {"worst": ranked[:CASES], "median": ranked[middle : middle + CASES]}
         for kind, rows in cases.items():
             for rank, row in enumerate(rows, 1):
-                self._draw(f"{kind}_{rank:02d}", row["id"])
+                self._draw(engine, f"{kind}_{rank:02d}", row["id"])
         summary = summarise(self.rows, seed=self.seed)
         summary["cases"] = {kind: [{"id": r["id"], "dice": r["dice"]} for r in rows] for kind, rows in cases.items()}
         summary["settings"] = self.settings
@@ -99,11 +91,23 @@ class WriteEvaluation:
             self.folder,
         )
 
-    def _draw(self, name: str, identifier: str) -> None:
-        path, truth, prediction = self._masks[identifier]
-        image = read_image(path, self.modality)
+    def _draw(self, engine: Engine, name: str, identifier: str) -> None:
+        """Predict an image once more: to keep the masks of all until the worst are known would fill the memory."""
+        evaluator: Any = engine
+        dataset = evaluator.data_loader.dataset
+        item = dataset[next(i for i, entry in enumerate(dataset.data) if entry["id"] == identifier)]
+        with evaluator.mode(evaluator.network):
+            item["pred"] = evaluator.inferer(_plain(item["image"])[None], evaluator.network)[0].cpu()
+        prediction, truth = _masks(self.postprocessing(item))
+        image = read_image(str(item["image"].meta["filename_or_obj"]), self.modality)
         with atomic_file(self.folder / "overlays" / f"{name}.png") as temporary:
-            Image.fromarray(overlay(image, truth, prediction)).save(temporary)
+            Image.fromarray(overlay(image, _packed(truth), _packed(prediction))).save(temporary)
+
+
+def _masks(item: Item) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prediction and truth of a postprocessed item, (W, H) class indices."""
+    truth = _plain(item["label"][0])
+    return _plain(torch.as_tensor(item["pred"]).reshape(truth.shape)), truth
 
 
 def _plain(mask: Any) -> torch.Tensor:

@@ -20,10 +20,9 @@ def images_below(
     quarantine: str | os.PathLike[str],
     key_file: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, str]]:
-    """Entries with ``id`` and absolute ``image`` for all readable images below ``folder``, sorted by id.
+    """Entries with ``id`` and absolute ``image`` for all images below ``folder``, sorted by id.
 
-    Every file is decoded once before the first is segmented, so one that cannot be read ends in ``quarantine.csv`` and
-    not the run.
+    None is decoded yet: what cannot be read shows when it is segmented.
 
     Args:
         folder: searched with its subfolders.
@@ -32,7 +31,7 @@ def images_below(
         key_file: private key of DICOM ids; a new one in ``quarantine`` where None.
 
     Raises:
-        ValueError: there is no such folder, or no readable image in it.
+        ValueError: there is no such folder, or no image in it.
     """
     root, output = Path(folder).resolve(), Path(quarantine).resolve()
     if not root.is_dir():
@@ -43,7 +42,7 @@ def images_below(
     pseudonyms = Pseudonyms(Path(key_file) if key_file else output / KEY_FILE)
     try:
         entries = take_inventory(
-            root, modality=load_modality(modality), pseudonyms=pseudonyms, quarantine=aside, keep_copies=True
+            root, modality=load_modality(modality), pseudonyms=pseudonyms, quarantine=aside, for_inference=True
         )
     finally:
         # Segmentations that an earlier run left there are no images, and nobody takes them for such.

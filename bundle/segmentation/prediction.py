@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import nibabel
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from PIL import Image
-from tqdm import tqdm
 
 from bundle.data.dicom import is_dicom
 from bundle.data.modality import Modality
@@ -20,13 +19,14 @@ from bundle.data.pictures import UnreadableImage
 from bundle.run.atomic import atomic_file, write_csv
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
+from bundle.segmentation.each_image import EachImage, Item, Row
 
 logger = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-class WritePredictions:
+class WritePredictions(EachImage):
     """Engine handler: writes a PNG for a picture and a NIfTI for DICOM, named by id, and ``predictions.csv``.
 
     A PNG holds the class indices 0, 1, 2...; with one label the foreground is 255, so that any viewer shows it. A NIfTI
@@ -34,6 +34,7 @@ class WritePredictions:
 
     Args:
         folder: where the masks go; ids with folders in them make folders.
+        postprocessing: from logits to a mask of the image's own size.
         classes: number of classes, background included.
         model: the weight file, for the record.
         settings: noted in the record.
@@ -46,6 +47,7 @@ class WritePredictions:
         self,
         folder: str | os.PathLike[str],
         *,
+        postprocessing: Callable[[Item], Item],
         classes: int,
         model: str | os.PathLike[str],
         settings: Mapping[str, Any],
@@ -54,46 +56,35 @@ class WritePredictions:
     ) -> None:
         if dicom_seg and modality is None:
             raise ValueError("dicom_seg needs the modality, which names the segments; got None")
+        super().__init__(postprocessing, title="infer")
         self.folder, self.classes, self.model, self.settings = Path(folder), classes, model, dict(settings)
         self.modality = modality if dicom_seg else None
-        self.rows: list[dict[str, str]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Write after every image."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write)
-        engine.add_event_handler(Events.COMPLETED, self._finish)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows = []
+    def begin(self) -> None:
+        """Note the start and the model."""
         self._aside = Quarantine()
         self._model_fingerprint = file_fingerprint(self.model)
         self._record = RunRecord("infer", self.settings)
-        total = len(engine.data_loader.dataset)  # type: ignore[attr-defined]
-        self._bar = tqdm(total=total, desc="infer", unit="image", disable=None)
 
-    def _write(self, engine: Engine) -> None:
-        batch: Any = engine.state.batch
-        outputs: Any = engine.state.output
-        for item, output in zip(batch, outputs, strict=True):
-            image = output["image"]
-            source = Path(str(image.meta["filename_or_obj"]))
-            mask = np.asarray(output["pred"]).astype(np.uint8)
-            plane = mask.reshape(mask.shape[-2:] if mask.ndim == 2 else mask.shape[1:3])
-            if source.suffix.lower() in PICTURES:
-                target = self._target(item["id"], ".png")
-                shown = plane * 255 if self.classes == 2 else plane
-                with atomic_file(target) as temporary:
-                    Image.fromarray(shown.T).save(temporary)
-            else:
-                target = self._target(item["id"], ".nii.gz")
-                affine = np.asarray(image.meta["original_affine"], dtype=float)
-                with atomic_file(target) as temporary:
-                    nibabel.save(nibabel.Nifti1Image(plane[..., None], affine), temporary)
-            if self.modality is not None and is_dicom(source):
-                self._write_segmentation(item["id"], source, plane.T, self.modality)
-            self.rows.append({"id": item["id"], "image": str(source), "mask": str(target)})
-            self._bar.update()
+    def finish_image(self, item: Item) -> Row:
+        """Write the mask of one image."""
+        image = item["image"]
+        source = Path(str(image.meta["filename_or_obj"]))
+        mask = np.asarray(item["pred"]).astype(np.uint8)
+        plane = mask.reshape(mask.shape[-2:] if mask.ndim == 2 else mask.shape[1:3])
+        if source.suffix.lower() in PICTURES:
+            target = self._target(item["id"], ".png")
+            shown = plane * 255 if self.classes == 2 else plane
+            with atomic_file(target) as temporary:
+                Image.fromarray(shown.T).save(temporary)
+        else:
+            target = self._target(item["id"], ".nii.gz")
+            affine = np.asarray(image.meta["original_affine"], dtype=float)
+            with atomic_file(target) as temporary:
+                nibabel.save(nibabel.Nifti1Image(plane[..., None], affine), temporary)
+        if self.modality is not None and is_dicom(source):
+            self._write_segmentation(item["id"], source, plane.T, self.modality)
+        return {"id": item["id"], "image": str(source), "mask": str(target)}
 
     def _write_segmentation(self, identifier: str, source: Path, mask: np.ndarray, modality: Modality) -> None:
         """Write ``mask``, (rows, columns), as DICOM, or set its image aside."""
@@ -114,8 +105,13 @@ class WritePredictions:
             raise ValueError(f"id {identifier!r} would leave the output folder; ids are relative paths without '..'")
         return self.folder / relative.parent / f"{relative.name}{suffix}"
 
-    def _finish(self, _: Engine) -> None:
-        self._bar.close()
+    def set_aside(self, unreadable: Quarantine) -> None:
+        """Add to what the search for images set aside."""
+        if unreadable.rows:
+            unreadable.append(self.folder)
+
+    def end(self, _: Engine) -> None:
+        """Write the table, the record, and the images without a DICOM SEG."""
         write_csv(self.folder / "predictions.csv", self.rows, ["id", "image", "mask"])
         self._record.content["fingerprints"]["model"] = self._model_fingerprint
         self._record.note("images", len(self.rows))

@@ -176,3 +176,37 @@ def test_no_dicom_segmentation_is_written_or_its_library_loaded_unless_asked_for
     assert not list(masks.rglob("*.dcm"))
     code = "import sys, bundle.segmentation.prediction; sys.exit('highdicom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_masks_do_not_depend_on_the_batch(chest, masks, tmp_path):
+    arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt")]
+    arguments += ["--modality", str(chest / "chest.yaml"), "--identity-key", str(masks / "identity.key")]
+    out = tmp_path / "one_by_one"
+    assert run_verb("infer", [*arguments, "--set", "batch_size=1", "--out", str(out)]) == 0
+    one_by_one = {row["id"]: row for row in table(out / "predictions.csv")}
+    for together in table(masks / "predictions.csv"):
+        alone = one_by_one[together["id"]]
+        read = nibabel.load if alone["mask"].endswith(".nii.gz") else Image.open
+        first, second = (read(row["mask"]) for row in (alone, together))
+        np.testing.assert_array_equal(*(np.asarray(getattr(m, "dataobj", m)) for m in (first, second)))
+
+
+def test_an_unreadable_namesake_leaves_the_id_to_the_image_that_can_be_read(chest, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.jpg").write_bytes(b"\xff\xd8\xff no more")
+    Image.fromarray(np.full((20, 30), 90, np.uint8)).save(images / "a.png")
+    arguments = ["--images", str(images), "--model", str(chest / "model.pt"), "--out", str(tmp_path / "out")]
+    assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml")]) == 0
+    assert [Path(row["image"]).name for row in table(tmp_path / "out" / "predictions.csv")] == ["a.png"]
+    assert [row["path"] for row in table(tmp_path / "out" / "quarantine.csv")] == ["a.jpg"]
+
+
+def test_a_folder_with_nothing_that_can_be_read_is_a_mistake(chest, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"no picture")
+    arguments = ["--images", str(tmp_path / "images"), "--model", str(chest / "model.pt")]
+    arguments += ["--modality", str(chest / "chest.yaml"), "--out", str(tmp_path / "out")]
+    assert run_verb("infer", arguments) == 2
+    assert "none of the 1 images can be read" in capsys.readouterr().err
+    assert [row["path"] for row in table(tmp_path / "out" / "quarantine.csv")] == ["a.png"]

@@ -9,7 +9,7 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 
 from bundle.data.transforms import preprocessing
-from bundle.segmentation.postprocessing import ImageShaped, postprocessing
+from bundle.segmentation.postprocessing import ImageShaped, LikeliestClassd, postprocessing
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def undone(path, logits_of, size: int = 64) -> MetaTensor:
     batch["pred"] = MetaTensor(logits_of(batch["image"][0].as_tensor())[None], meta=batch["image"].meta)
     batch["pred"].applied_operations = batch["image"].applied_operations
     batch["pred"].is_batch = True
-    return postprocessing(forward)(decollate_batch(batch)[0])["pred"]
+    return postprocessing()(decollate_batch(batch)[0])["pred"]
 
 
 def test_a_perfect_prediction_comes_back_in_place_and_at_its_size(picture):
@@ -73,4 +73,15 @@ def test_a_nifti_plane_comes_back_on_its_grid(tmp_path):
     item = forward({"id": "a", "image": str(tmp_path / "a.nii.gz")})
     item["pred"] = MetaTensor(torch.ones(2, 32, 32), meta=item["image"].meta)
     item["pred"].applied_operations = item["image"].applied_operations
-    assert postprocessing(forward)(item)["pred"].numel() == 40 * 24
+    assert postprocessing()(item)["pred"].numel() == 40 * 24
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+def test_the_likeliest_class_is_the_argmax_and_of_equal_ones_the_first(classes):
+    logits = torch.randint(0, 3, (classes, 9, 7), generator=torch.Generator().manual_seed(classes)).float()
+    found = LikeliestClassd("pred")({"pred": logits})["pred"]
+    assert found.shape == (1, 9, 7) and found.dtype == torch.uint8
+    for x in range(9):
+        for y in range(7):
+            values = logits[:, x, y].tolist()
+            assert int(found[0, x, y]) == values.index(max(values))

@@ -10,31 +10,37 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from PIL import Image
-from torch.utils.data import DataLoader
 
+from bundle.data.read_ahead import ReadAhead
 from bundle.run.record import file_fingerprint
 from bundle.segmentation.prediction import WritePredictions
 
 
-def result(identifier: str, source: str, pred: torch.Tensor, affine: np.ndarray | None = None) -> tuple[dict, dict]:
-    """A batch's item and the output of its postprocessing."""
+def result(identifier: str, source: str, pred: torch.Tensor, affine: np.ndarray | None = None) -> dict:
+    """An item of the dataset with the mask that its postprocessing is to give."""
     image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": source, "original_affine": affine})
-    return {"id": identifier}, {"image": image, "pred": MetaTensor(pred)}
+    return {"id": identifier, "image": image, "mask": pred}
 
 
-def write(folder: Path, results: list[tuple[dict, dict]], classes: int) -> list[dict[str, str]]:
+def write(folder: Path, results: list[dict], classes: int) -> list[dict[str, str]]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     (folder.parent / "model.pt").write_bytes(b"weights")
+    handler = WritePredictions(
+        folder,
+        postprocessing=lambda item: {**item, "pred": MetaTensor(item["mask"])},
+        classes=classes,
+        model=folder.parent / "model.pt",
+        settings={"a": 1},
+    )
     engine = SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader([item for item, _ in results], batch_size=1, collate_fn=list),
+        val_data_loader=ReadAhead(Dataset(results), batch_size=2),
         network=torch.nn.Identity(),
-        iteration_update=lambda engine, _: [results[engine.state.iteration - 1][1]],
         decollate=False,
-        val_handlers=[WritePredictions(folder, classes=classes, model=folder.parent / "model.pt", settings={"a": 1})],
+        val_handlers=[handler],
     )
     engine.run()
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as handle:

@@ -1,0 +1,90 @@
+"""Batches of images, read in threads while the network is busy with the batch before."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import Dataset, MetaTensor
+
+from bundle.data.pictures import UnreadableImage
+from bundle.data.workers import beside_the_network
+from bundle.run.quarantine import Quarantine
+
+Item = dict[str, Any]
+
+
+class ReadAhead:
+    """What an evaluator takes for its loader: batches of a dataset in its order, read ahead of their use.
+
+    An image that cannot be read is set aside alone, and the next one takes its place in the batch. Only canvases are
+    kept for the batches to come, so that memory depends on the batch and not on the images' sizes or number.
+
+    Args:
+        dataset: gives items with ``image`` (C, size, size), all of one size, and whatever else they carry.
+        batch_size: images a batch, at least 1; the last may have fewer.
+        root: paths are told below this folder in ``quarantine.csv``.
+        ahead: batches read before they are asked for.
+
+    Yields:
+        ``image``, (B, C, size, size) without metadata, and ``items``, the B items as the dataset gave them.
+
+    Raises:
+        RuntimeError: a transform failed with something else than :class:`UnreadableImage`, while batches are read.
+
+    Attributes:
+        aside: what was set aside in the last pass.
+    """
+
+    def __init__(
+        self, dataset: Dataset, batch_size: int = 1, *, root: str | os.PathLike[str] | None = None, ahead: int = 2
+    ) -> None:
+        if batch_size < 1 or ahead < 1:
+            raise ValueError(f"batch_size and ahead must be at least 1, got {batch_size} and {ahead}")
+        self.dataset, self.batch_size, self.ahead = dataset, batch_size, ahead
+        self.root = Path(root).resolve() if root is not None else None
+        self.aside = Quarantine(self.root)
+
+    def __iter__(self) -> Iterator[Item]:
+        self.aside = Quarantine(self.root)
+        with beside_the_network() as pool:
+            readable = self._readable(pool)
+            while items := list(islice(readable, self.batch_size)):
+                yield {"image": torch.stack([_plain(item["image"]) for item in items]), "items": items}
+
+    def _readable(self, pool: ThreadPoolExecutor) -> Iterator[Item]:
+        """The items that can be read, in order, with ``ahead`` batches under way."""
+        waiting: deque[tuple[int, Future[Item]]] = deque()
+        positions = iter(range(len(self.dataset)))
+        while True:
+            for position in islice(positions, self.ahead * self.batch_size - len(waiting)):
+                waiting.append((position, pool.submit(self.dataset.__getitem__, position)))
+            if not waiting:
+                return
+            position, future = waiting.popleft()
+            try:
+                item = future.result()
+            except Exception as error:
+                self.aside.add(self.dataset.data[position]["image"], f"unreadable: {_reason(error)}")
+            else:
+                yield item
+
+
+def _plain(image: torch.Tensor) -> torch.Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
+
+
+def _reason(error: BaseException) -> str:
+    """Why an image cannot be read. MONAI wraps what a reader raises; any other error is no matter of the image."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UnreadableImage):
+            return cause.reason
+        cause = cause.__cause__
+    raise error
