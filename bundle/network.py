@@ -94,18 +94,13 @@ class UNet(nn.Module):
 
     def decode(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Decoder features, full resolution first: (B, filters[i], W / 2^i, H / 2^i) for i = 0, 1, 2."""
-        skips = self._levels(image)
-        features: list[torch.Tensor] = []
-        x = self.dropout(skips[-1])
-        for i, block in enumerate(self.decoder):
-            x = block(x, skips[-2 - i])
-            if i < 2:
-                x = self.dropout(x)
-            features.append(x)
-        return [features[-1], features[-2], features[-3]]
+        return self._decode(self._levels(image))
 
     def forward_heads(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of every head at full resolution, (B, 3, out_channels, W, H): main, 1/2 scale, 1/4 scale."""
+        """Logits of every head at full resolution, (B, 3, out_channels, W, H): main, 1/2 scale, 1/4 scale.
+
+        In evaluation mode, too, for those who look at more than the main head.
+        """
         logits: list[torch.Tensor] = []
         features = self.decode(image)
         for i, head in enumerate(self.heads):
@@ -121,6 +116,20 @@ class UNet(nn.Module):
             return self.forward_heads(image)
         return self.heads[0](self.decode(image)[0])
 
+    def forward_passes(self, image: torch.Tensor, passes: int) -> torch.Tensor:
+        """Logits of the main head for one image (1, C, W, H) under draws of dropout: (passes, out_channels, W, H).
+
+        Nothing else changes between the passes: batch statistics are those of training, and the encoder, which has no
+        dropout, runs once.
+        """
+        levels = [level.expand(passes, -1, -1, -1) for level in self._levels(image)]
+        drops = self.dropout.training
+        self.dropout.train()
+        try:
+            return self.heads[0](self._decode(levels)[0])
+        finally:
+            self.dropout.train(drops)
+
     def _levels(self, image: torch.Tensor) -> list[torch.Tensor]:
         """What each level of the encoder gives, full resolution first."""
         levels: list[torch.Tensor] = []
@@ -129,6 +138,17 @@ class UNet(nn.Module):
             x = block(x)
             levels.append(x)
         return levels
+
+    def _decode(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Decoder features of what ``_levels`` gave, full resolution first."""
+        features: list[torch.Tensor] = []
+        x = self.dropout(skips[-1])
+        for i, block in enumerate(self.decoder):
+            x = block(x, skips[-2 - i])
+            if i < 2:
+                x = self.dropout(x)
+            features.append(x)
+        return [features[-1], features[-2], features[-3]]
 
 
 class PretrainingNetwork(nn.Module):

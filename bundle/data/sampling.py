@@ -6,7 +6,7 @@ So a run that is killed and resumed goes on as if nothing had happened, and 5 la
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,18 @@ from torch.utils.data import Sampler
 from bundle.data.augmentation import augment
 from bundle.data.modality import Augmentation
 from bundle.run.seeds import derive_seed, numpy_stream
+
+
+class WeightedLabels(NamedTuple):
+    """Labels of a batch, and how much each image counts.
+
+    Attributes:
+        labels: (B, 1, W, H) class indices.
+        weights: (B,) factors of the images' losses.
+    """
+
+    labels: torch.Tensor
+    weights: torch.Tensor
 
 
 class StepSampler(Sampler[list[int]]):
@@ -75,15 +87,22 @@ class StepSeed:
 
     def __call__(
         self, batch: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A collated batch to images (B, C, W, H) float in [0, 1] and labels (B, 1, W, H) on ``device``."""
+    ) -> tuple[torch.Tensor, torch.Tensor | WeightedLabels]:
+        """A collated batch to images (B, C, W, H) float in [0, 1] and labels (B, 1, W, H) on ``device``.
+
+        Where the images have a ``weight``, it comes with the labels.
+        """
         torch.manual_seed(derive_seed(self.seed, "step", self.step))
         self.step += 1
         images = as_unit_range(batch["image"].to(device, non_blocking=non_blocking))
         labels = batch["label"].to(device, non_blocking=non_blocking)
         if self.limits is not None:
             images, labels = augment(images, labels, self.limits)
-        return images, labels
+        if "weight" not in batch:
+            return images, labels
+        return images, WeightedLabels(
+            labels, torch.as_tensor(batch["weight"], dtype=torch.float32, device=labels.device)
+        )
 
 
 def as_unit_range(images: torch.Tensor) -> torch.Tensor:

@@ -53,8 +53,8 @@ class Compactd(MapTransform):
     """Float images in [0, 1] to uint8 in 0..255, metadata dropped: a quarter of the memory and fast to collate."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Keep the keys, id and index, and nothing else: paths and headers have no place in a batch."""
-        kept: dict[Hashable, Any] = {name: data[name] for name in ("id", "index") if name in data}
+        """Keep the keys, id, index and weight, and nothing else: paths and headers have no place in a batch."""
+        kept: dict[Hashable, Any] = {name: data[name] for name in ("id", "index", "weight") if name in data}
         for key in self.key_iterator(dict(data)):
             value = torch.as_tensor(data[key]).detach()
             value = value.as_tensor() if hasattr(value, "as_tensor") else value

@@ -23,6 +23,7 @@ CONFIGS = {
     "train": ("train.yaml",),
     "evaluate": ("train.yaml", "evaluate.yaml"),
     "infer": ("inference.yaml",),
+    "uncertainty": ("uncertainty.yaml",),
 }
 REQUEST = "request.json"
 

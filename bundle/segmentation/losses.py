@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DiceLoss
 from torch import nn
+
+from bundle.data.sampling import WeightedLabels
 
 # DSAL (Zhao, Zeng et al. 2021, section 3.2) weighs its heads .6 (full scale), .3 (1/4) and .1 (1/2).
 HEAD_WEIGHTS = (0.6, 0.1, 0.3)
@@ -25,18 +27,26 @@ class DeepSupervisionLoss(nn.Module):
     def __init__(self, weights: Sequence[float] = HEAD_WEIGHTS) -> None:
         super().__init__()
         self.weights = tuple(weights)
-        self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=False)
+        self.dice = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, reduction="none")
 
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Loss of ``logits`` (B, heads, classes, W, H) against ``target`` (B, 1, W, H) class indices.
+    def forward(self, logits: torch.Tensor, target: torch.Tensor | WeightedLabels) -> torch.Tensor:
+        """Loss of ``logits`` (B, heads, classes, W, H) against ``target`` (B, 1, W, H) class indices, weighted or not.
 
-        Logits of one head, (B, classes, W, H), as a network in evaluation mode gives, are taken with weight 1.
+        Logits of one head, (B, classes, W, H), as a network in evaluation mode gives, are taken with weight 1. Weights
+        of images multiply their losses and do not change the divisor, B, so that an image counts the same in any batch.
         """
+        labels, weights = target if isinstance(target, WeightedLabels) else (target, None)
+        losses = self._of_images(logits, labels)
+        return losses.mean() if weights is None else (weights * losses).mean()
+
+    def _of_images(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(B,): the loss of every image."""
         if logits.ndim == 4:
-            return self.loss(logits, target)
+            entropy = nn.functional.cross_entropy(logits, target[:, 0].long(), reduction="none")
+            return self.dice(logits, target).flatten(1).mean(dim=1) + entropy.flatten(1).mean(dim=1)
         if logits.shape[1] != len(self.weights):
             raise ValueError(
                 f"the loss has {len(self.weights)} weights, so it needs as many heads, got {logits.shape[1]}"
             )
-        losses = [weight * self.loss(logits[:, i], target) for i, weight in enumerate(self.weights)]
-        return torch.stack(losses).sum() / sum(self.weights)
+        losses = [weight * self._of_images(logits[:, i], target) for i, weight in enumerate(self.weights)]
+        return torch.stack(losses).sum(dim=0) / sum(self.weights)

@@ -18,9 +18,7 @@ registers it, and the contract suite (tests/selection/test_contract.py) then tes
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import inspect
 import itertools
 import logging
 import math
@@ -33,6 +31,7 @@ from numpy.typing import NDArray
 
 from bundle.embedding import Embeddings, unit_length
 from bundle.run.seeds import derive_seed, numpy_stream
+from bundle.selection.registration import find_named, keyword_options, resolve_options
 
 logger = logging.getLogger(__name__)
 
@@ -157,15 +156,7 @@ class Strategy:
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults with ``given`` over them. Raises ValueError for a name that is no option."""
-        for name in given:
-            if name not in self.options:
-                near = difflib.get_close_matches(name, self.options, n=1)
-                known = f"its options are {', '.join(self.options)}" if self.options else "it has no options"
-                raise ValueError(
-                    f"strategy {self.name!r} has no option {name!r}; "
-                    + (f"did you mean {near[0]!r}?" if near else known)
-                )
-        return {**self.options, **given}
+        return resolve_options(self.options, given, f"strategy {self.name!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,9 +227,7 @@ def strategy(
 
     def register(function: Callable[..., Ranking]) -> Callable[..., Ranking]:
         assert name not in _REGISTRY, f"two strategies are called {name!r}"
-        parameters = inspect.signature(function).parameters.values()
-        options = {entry.name: entry.default for entry in parameters if entry.kind is entry.KEYWORD_ONLY}
-        assert inspect.Parameter.empty not in options.values(), f"every option of {name!r} needs a default"
+        options = keyword_options(function, name)
         _REGISTRY[name] = Strategy(name, summary, good_for, cost, paper, nested, largest, options, function)
         return function
 
@@ -252,11 +241,7 @@ def available_strategies() -> dict[str, Strategy]:
 
 def find_strategy(name: str) -> Strategy:
     """The strategy called ``name``. Raises ValueError where there is none."""
-    if name not in _REGISTRY:
-        near = difflib.get_close_matches(name, _REGISTRY, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_REGISTRY))}"
-        raise ValueError(f"strategy {name!r} is unknown; {hint}")
-    return _REGISTRY[name]
+    return find_named(_REGISTRY, name, "strategy")
 
 
 def select(
@@ -300,7 +285,7 @@ def select(
     is_labelled = np.fromiter((identifier in labelled for identifier in ids), dtype=bool, count=len(ids))
     steering = int(is_labelled.sum())
     excluded = len(embeddings) - len(ids)
-    _check_budget(budget, total=len(embeddings), labelled=steering, excluded=excluded)
+    check_budget(budget, "embedded", total=len(embeddings), labelled=steering, excluded=excluded)
     _check_size(chosen_strategy, len(ids))
     without_vector = len(labelled - exclude) - steering
     if without_vector:
@@ -325,6 +310,21 @@ def select(
         for rank, pick in enumerate(ranking.picks, start=1)
     )
     return Selection(selected, strategy, int(seed), resolved, diagnostics)
+
+
+def check_budget(budget: int, origin: str, *, total: int, labelled: int, excluded: int) -> None:
+    """Raise ValueError unless ``budget`` is a whole number from 1 to the images left of ``total``.
+
+    Args:
+        origin: what the total counts, such as ``"embedded"``.
+    """
+    left = total - labelled - excluded
+    whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
+    if not whole or not 1 <= budget <= left:
+        raise ValueError(
+            f"budget must be a whole number from 1 to {left}, the images left to choose from, got {budget!r} "
+            f"({total} {origin}, {labelled} of them labelled already, {excluded} excluded)"
+        )
 
 
 def require_whole(name: str, value: object, *, least: int) -> None:
@@ -361,16 +361,6 @@ def _pool_rows(ids: Sequence[str], exclude: Collection[str]) -> NDArray[np.intp]
         return None
     kept = (row for row, identifier in enumerate(ids) if identifier not in exclude)
     return np.fromiter(sorted(kept, key=ids.__getitem__), dtype=np.intp)
-
-
-def _check_budget(budget: int, *, total: int, labelled: int, excluded: int) -> None:
-    left = total - labelled - excluded
-    whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
-    if not whole or not 1 <= budget <= left:
-        raise ValueError(
-            f"budget must be a whole number from 1 to {left}, the images left to choose from, got {budget!r} "
-            f"({total} embedded, {labelled} of them labelled already, {excluded} excluded)"
-        )
 
 
 def _check_size(chosen: Strategy, images: int) -> None:

@@ -1,0 +1,139 @@
+"""What networks say of one image, several times: the material of every criterion of uncertainty.
+
+One image at a time: its opinions are a batch of their own, and its chance comes from its id, so no score depends on
+which images are scored with it or in which order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from bundle.data.augmentation import random_intensity
+from bundle.data.modality import Augmentation, Modality
+from bundle.data.sampling import as_unit_range
+from bundle.network import UNet
+from bundle.numerics import prepare_network
+from bundle.run.seeds import derive_seed
+from bundle.selection import find_criterion
+from bundle.weights import check_settings, load_weights
+
+
+class OpinionNetwork(nn.Module):
+    """Probabilities of one image, once or several times: (1, C, W, H) in [0, 1] to (1, P, classes, W, H).
+
+    Args:
+        networks: the models; more than one for the kind ``ensemble`` alone.
+        kind: one of ``bundle.selection.criterion.KINDS``.
+        count: opinions of the kinds ``dropout`` and ``views``; at least 2.
+        limits: what the modality allows, for the kind ``views``.
+    """
+
+    def __init__(
+        self, networks: Sequence[UNet], kind: str, *, count: int | None = None, limits: Augmentation | None = None
+    ) -> None:
+        super().__init__()
+        if kind == "ensemble" and len(networks) < 2:
+            raise ValueError(f"an ensemble needs two models at least, got {len(networks)}: give --model again")
+        if kind != "ensemble" and len(networks) != 1:
+            raise ValueError(f"opinions of kind {kind!r} are one model's, got {len(networks)} models")
+        if kind in ("dropout", "views") and (count is None or count < 2):
+            raise ValueError(f"passes must be 2 or more for opinions of kind {kind!r}, got {count}")
+        if kind == "dropout" and networks[0].dropout.p == 0:
+            raise ValueError("this model was trained without dropout, so its passes would all be equal; train with it")
+        self.networks, self.kind, self.count = nn.ModuleList(networks), kind, count
+        self.limits = limits or Augmentation()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """The opinions; chance comes from torch's global generators."""
+        if len(image) != 1:
+            raise ValueError(f"opinions are formed of one image at a time, got a batch of {len(image)}")
+        first: Any = self.networks[0]
+        if self.kind == "heads":
+            logits = first.forward_heads(image)[0]
+        elif self.kind == "dropout":
+            logits = first.forward_passes(image, self.count)
+        elif self.kind == "views":
+            logits = self._of_views(first, image)
+        else:
+            logits = torch.cat([network(image) for network in self.networks])
+        return logits.float().softmax(dim=1)[None]
+
+    def _of_views(self, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
+        """Every mirroring that the modality allows in turn, the image itself first, and from the second turn on with
+        another gamma, contrast, brightness and colour. What else a modality allows could not be undone without loss."""
+        assert self.count is not None
+        axes = [2 + "xy".index(name) for name in self.limits.flip]
+        mirrorings = [part for size in range(len(axes) + 1) for part in itertools.combinations(axes, size)]
+        chosen = [mirrorings[view % len(mirrorings)] for view in range(self.count)]
+        views = image.repeat(self.count, 1, 1, 1)
+        plain = len(mirrorings)
+        if self.count > plain:
+            views[plain:] = random_intensity(views[plain:], self.limits)
+        logits = network(torch.cat([view[None].flip(axis) for view, axis in zip(views, chosen, strict=True)]))
+        return torch.cat([one[None].flip(axis) for one, axis in zip(logits, chosen, strict=True)])
+
+
+def opinion_network(
+    models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    modality: Modality,
+    device: torch.device,
+    *,
+    criterion: str,
+    passes: int | None = None,
+) -> OpinionNetwork:
+    """The opinions that ``criterion`` looks at, of fine-tuned models, in evaluation mode on ``device``.
+
+    Args:
+        models: a weight file, or several for an ensemble.
+        passes: passes or views; the criterion's own number where None.
+
+    Raises:
+        ValueError: weights of another modality or size or that are not whole, or what :class:`OpinionNetwork` refuses.
+    """
+    chosen = find_criterion(criterion)
+    if passes is not None and chosen.count is None:
+        raise ValueError(f"criterion {criterion!r} takes what there is, so it has no number of passes; got {passes}")
+    paths = [models] if isinstance(models, (str, os.PathLike)) else list(models)
+    networks = [_load(path, modality) for path in paths]
+    found = OpinionNetwork(networks, chosen.opinions, count=passes or chosen.count, limits=modality.augmentation)
+    prepare_network(found, device)
+    return found.eval()
+
+
+def _load(path: str | os.PathLike[str], modality: Modality) -> UNet:
+    weights = load_weights(path)
+    check_settings(path, weights.settings, {"modality": modality.name, "size": modality.size})
+    settings = weights.settings
+    unet = UNet(
+        modality.channels, modality.classes, tuple(settings["filters"]), dropout=float(settings.get("dropout", 0.0))
+    )
+    try:
+        unet.load_state_dict(weights.model)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fill the network, so it is no fine-tuned model: {error}") from None
+    return unet
+
+
+class ImageSeed:
+    """MONAI's ``prepare_batch`` for one image without label: seeds all chance by the image's id.
+
+    Args:
+        seed: seed of the run.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def __call__(
+        self, batch: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
+    ) -> tuple[torch.Tensor, None]:
+        """The image (1, C, W, H) in [0, 1] on ``device``."""
+        (identifier,) = batch["id"]
+        torch.manual_seed(derive_seed(self.seed, "opinions", identifier))
+        return as_unit_range(batch["image"].to(device, non_blocking=non_blocking)), None

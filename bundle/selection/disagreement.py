@@ -1,0 +1,48 @@
+"""``dsal``: where the heads of one network part (Zhao, Zeng et al., IEEE JBHI 2021, arXiv 2101.09057)."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.selection.criterion import Opinions, criterion
+from bundle.selection.strategy import require_choice
+
+PAIRS = ("main", "all")
+
+
+@criterion(
+    "dsal",
+    opinions="heads",
+    summary="one less the Dice between the main head and each side head",
+    good_for="the default of rounds: one pass, no dropout, no second model",
+    paper="Zhao, Zeng et al. 2021, IEEE JBHI, arXiv 2101.09057, section 3.3",
+)
+def dsal(opinions: Opinions, *, pairs: str = "main") -> float:
+    """Disagreement of the deeply supervised heads, 1 - M-DSC.
+
+    M-DSC is the mean Dice of the main head's mask with those of the heads at 1/2 and 1/4 scale, all at full resolution;
+    of several labels the mean of theirs. A mask is the likeliest class, which with one label is the paper's .5.
+
+    Where this departs from the authors' code: there two empty masks agree, so a lesion that all heads missed went to
+    the weak labeller as the surest of all. Here an empty prediction is the most uncertain (``bundle.selection.score``).
+
+    Args:
+        pairs: ``"main"``, as published; or ``"all"``, also that of the two side heads.
+    """
+    require_choice("pairs", pairs, PAIRS)
+    masks = [opinion.argmax(axis=0) for opinion in opinions]
+    chosen = itertools.combinations(masks, 2) if pairs == "all" else ((masks[0], other) for other in masks[1:])
+    return 1.0 - float(np.mean([mean_dice(a, b, labels=opinions.shape[1] - 1) for a, b in chosen]))
+
+
+def mean_dice(a: NDArray[np.intp], b: NDArray[np.intp], *, labels: int) -> float:
+    """Dice of two masks (W, H) of class indices, averaged over the labels; 1 for a label that is in neither."""
+    found = []
+    for label in range(1, labels + 1):
+        in_a, in_b = a == label, b == label
+        total = int(in_a.sum()) + int(in_b.sum())
+        found.append(2 * int((in_a & in_b).sum()) / total if total else 1.0)
+    return float(np.mean(found))
