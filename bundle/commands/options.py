@@ -4,8 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+
+class CatalogueName(argparse.Action):
+    """Keeps the name; for ``help`` and ``help:NAME`` it shows what there is and ends, as ``--help`` does.
+
+    What is shown follows from the option: strategies, or criteria where it is called ``--criterion``.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002 - argparse hands it over
+    ) -> None:
+        word, _, name = str(values).partition(":")
+        if word == "help":
+            from bundle.selection import catalogue
+
+            criteria = self.dest == "criterion"
+            table = catalogue.criterion_table if criteria else catalogue.strategy_table
+            page = catalogue.criterion_page if criteria else catalogue.strategy_page
+            try:
+                print(page(name) if name else table())
+            except ValueError as error:
+                parser.error(str(error))
+            parser.exit(0)
+        setattr(namespace, self.dest, values)
 
 
 def add_workflow_options(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
@@ -34,6 +63,22 @@ def settings(args: argparse.Namespace, **overrides: Any) -> dict[str, Any]:
     if modality:
         found["modality"] = modality
     return found | dict(parse_setting(text) for text in args.set)
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["k=8", "start=farthest"]`` to a mapping; values are read as YAML."""
+    import yaml
+
+    options = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.strip():
+            raise ValueError(f"--option must have the form key=value, got {pair!r}")
+        try:
+            options[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--option {name.strip()} must have a YAML value, got {value!r}") from None
+    return options
 
 
 def absolute(path: str | Path | None) -> str | None:

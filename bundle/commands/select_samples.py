@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bundle.commands.options import CatalogueName, parse_options
 from bundle.run.atomic import atomic_folder, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -62,28 +63,6 @@ COMPARE_STAGE = "select_samples --compare"
 COPY_STAGE = "select_samples --copy-to"
 
 
-class _StrategyName(argparse.Action):
-    """Keeps the name; for ``help`` and ``help:NAME`` it shows what there is and ends, as ``--help`` does."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,  # noqa: ARG002 - argparse hands it over
-    ) -> None:
-        word, _, name = str(values).partition(":")
-        if word == "help":
-            from bundle.selection.catalogue import strategy_page, strategy_table
-
-            try:
-                print(strategy_page(name) if name else strategy_table())
-            except ValueError as error:
-                parser.error(str(error))
-            parser.exit(0)
-        setattr(namespace, self.dest, values)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.add_argument("--datalist", type=Path, required=True, metavar="FILE", help="from make_datalist")
@@ -95,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strategy",
         default="coldstart",
         metavar="NAME",
-        action=_StrategyName,
+        action=CatalogueName,
         help="default coldstart; 'help' lists all, 'help:NAME' tells all about one",
     )
     by.add_argument(
@@ -359,22 +338,6 @@ def parse_budget(text: str, pool: int) -> int:
     except ValueError:
         pass
     raise ValueError(f"--budget must be a number of images or a share over 0 % and up to 100 %, got {text!r}")
-
-
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["k=8", "start=farthest"]`` to a mapping; values are read as YAML."""
-    import yaml
-
-    options = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name.strip():
-            raise ValueError(f"--option must have the form key=value, got {pair!r}")
-        try:
-            options[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"--option {name.strip()} must have a YAML value, got {value!r}") from None
-    return options
 
 
 def read_ids(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ PAIRS = ("main", "all")
     opinions="heads",
     summary="one less the Dice between the main head and each side head",
     good_for="the default of rounds: one pass, no dropout, no second model",
-    paper="Zhao, Zeng et al. 2021, IEEE JBHI, arXiv 2101.09057, section 3.3",
+    paper="Zhao, Zeng et al. 2021, IEEE JBHI, arXiv 2101.09057",
 )
 def dsal(opinions: Opinions, *, pairs: str = "main") -> float:
     """Disagreement of the deeply supervised heads, 1 - M-DSC.

@@ -11,7 +11,7 @@ from bundle.selection.strategy import require_choice
     "ensemble",
     opinions="ensemble",
     summary="entropy or divergence of several models",
-    good_for="the best doubt, at the cost of several trainings",
+    good_for="doubt about the training itself, at the cost of several",
     paper="Beluch et al. 2018, CVPR; compared with by Zhao, Zeng et al. 2021",
 )
 def ensemble(opinions: Opinions, *, measure_by: str = "jensen_shannon") -> float:

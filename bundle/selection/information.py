@@ -21,7 +21,7 @@ def mean_entropy(opinions: NDArray[np.float32]) -> float:
 
 
 def mean_divergence(opinions: NDArray[np.float32]) -> float:
-    """Generalised Jensen-Shannon divergence of the opinions (Lin 1991, eq. 5.1), averaged over the pixels: 0 to 1.
+    """Generalised Jensen-Shannon divergence of the opinions (Lin 1991, section V), averaged over the pixels: 0 to 1.
 
     The entropy of the mean less the mean of the entropies: 0 where all say the same, however unsure each of them is.
     It is also the mutual information of BALD. ``opinions`` is (P, classes, W, H).

@@ -1,4 +1,4 @@
-"""The weak labeller: images that the model is so sure of that its own masks may teach (DSAL, section 3.4)."""
+"""The weak labeller: images that the model is so sure of that its own masks may teach (DSAL, Zhao, Zeng et al. 2021)."""
 
 from __future__ import annotations
 
