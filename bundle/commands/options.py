@@ -12,8 +12,13 @@ from typing import Any
 class CatalogueName(argparse.Action):
     """Keeps the name; for ``help`` and ``help:NAME`` it shows what there is and ends, as ``--help`` does.
 
-    What is shown follows from the option: strategies, or criteria where it is called ``--criterion``.
+    Args:
+        shows: which catalogues, out of ``strategy`` and ``criterion``.
     """
+
+    def __init__(self, *args: Any, shows: Sequence[str] = ("strategy",), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shows = shows
 
     def __call__(
         self,
@@ -26,11 +31,12 @@ class CatalogueName(argparse.Action):
         if word == "help":
             from bundle.selection import catalogue
 
-            criteria = self.dest == "criterion"
-            table = catalogue.criterion_table if criteria else catalogue.strategy_table
-            page = catalogue.criterion_page if criteria else catalogue.strategy_page
+            if not name:
+                print("\n\n".join(catalogue.TABLES[kind]() for kind in self.shows))
+                parser.exit(0)
+            kind = next((kind for kind in self.shows if name in catalogue.ENTRIES[kind]()), self.shows[-1])
             try:
-                print(page(name) if name else table())
+                print(catalogue.PAGES[kind](name))
             except ValueError as error:
                 parser.error(str(error))
             parser.exit(0)

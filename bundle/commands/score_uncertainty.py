@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="dsal",
         metavar="NAME",
         action=CatalogueName,
+        shows=("criterion",),
         help="default dsal; 'help' lists all, 'help:NAME' tells all about one",
     )
     parser.add_argument(

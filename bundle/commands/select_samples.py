@@ -154,7 +154,9 @@ def _select(args: argparse.Namespace) -> int:
         record.note("selected", len(selection))
         record.note("k", selection.diagnostics.get("k"))
         record.write(folder)
-        handed_over = _hand_over(selection, request.datalist, copies, link=args.link) if copies else None
+        handed_over = copies and write_copies(
+            selection.ids, request.datalist, copies, link=args.link, strategy=args.strategy, seed=args.seed
+        )
 
     for line in [*_summary(selection), found.how_many(), found.when_to_stop()]:
         print(line)
@@ -214,7 +216,7 @@ def _compare(args: argparse.Namespace) -> int:
             write_comparison_report(
                 folder / "report.html",
                 comparison=found,
-                image_paths={name: Path(path) for name, path in _image_paths(request.datalist).items()},
+                image_paths={name: Path(path) for name, path in image_paths(request.datalist).items()},
                 modality=request.datalist.modality,
                 left_out=left_out,
             )
@@ -251,9 +253,7 @@ class _Request:
 
         datalist = load_datalist(args.datalist)
         section = frozenset(datalist.ids(args.section))
-        exclude = _known_ids(args.exclude, datalist) if args.exclude else set()
-        exclude |= section - set(datalist.candidates())
-        exclude |= {*datalist.ids("validation"), *datalist.ids("test")}
+        exclude = excluded_ids(datalist, args.exclude, section)
         return cls(datalist, section, frozenset(_labelled_ids(args.already_labelled, datalist)), frozenset(exclude))
 
     def record(self, stage: str, args: argparse.Namespace, settings: dict[str, Any]) -> RunRecord:
@@ -309,7 +309,7 @@ def write_selection(
     Args:
         already_labelled: ids of the pool that stay in the training section beside the selection.
     """
-    paths = _image_paths(datalist)
+    paths = image_paths(datalist)
     rows = [{**dataclasses.asdict(row), "image": paths[row.id], "score": f"{row.score:.6g}"} for row in selection.rows]
     write_csv(folder / "selection.csv", rows, CSV_COLUMNS)  # a strategy without clusters leaves that column empty
     training = dict.fromkeys([*already_labelled, *selection.ids])
@@ -353,6 +353,49 @@ def read_ids(path: Path) -> list[str]:
     if not ids:
         raise ValueError(f"{path} must hold one id a line, or a CSV table with a column id; it holds none")
     return ids
+
+
+def known_ids(path: Path, datalist: Datalist) -> set[str]:
+    """The ids in a file; one the datalist does not know is refused, since a slip of the pen would waste a label."""
+    ids = read_ids(path)
+    known = {identifier for name in datalist.sections for identifier in datalist.ids(name)}
+    unknown = [identifier for identifier in ids if identifier not in known]
+    if unknown:
+        raise ValueError(f"{path}: {len(unknown)} of {len(ids)} ids are not in the datalist, first {unknown[0]!r}")
+    return set(ids)
+
+
+def image_paths(datalist: Datalist) -> dict[str, str]:
+    """Id to file of every image of the datalist."""
+    return {entry["id"]: entry["image"] for name in datalist.sections for entry in datalist.section(name)}
+
+
+def excluded_ids(datalist: Datalist, file: Path | None, section: Iterable[str] | None = None) -> set[str]:
+    """Ids never to choose: those in a file, of validation and test, and other images of their patients.
+
+    Args:
+        file: see :func:`read_ids`; None for none.
+        section: ids to choose from; the pool's by default.
+    """
+    listed = known_ids(file, datalist) if file else set()
+    held = set(datalist.ids("pool") if section is None else section) - set(datalist.candidates())
+    return listed | held | {*datalist.ids("validation"), *datalist.ids("test")}
+
+
+def write_copies(
+    ids: Sequence[str], datalist: Datalist, folder: Path, *, link: bool, strategy: str, seed: int
+) -> HandedOver:
+    """Copy images into ``folder``, rank 1 first, with a record; see :func:`bundle.data.handover.hand_over`."""
+    from bundle.data.handover import hand_over
+    from bundle.run.record import RunRecord
+
+    paths = image_paths(datalist)
+    # The record is the folder's mark and holds no path, since the folder may go to somebody else.
+    record = RunRecord(COPY_STAGE, {"link": link, "strategy": strategy}, seed=seed)
+    found = hand_over([(identifier, Path(paths[identifier])) for identifier in ids], folder, link=link)
+    record.note("images", len(found.files))
+    record.write(folder)
+    return found
 
 
 def parse_names(text: str) -> list[str]:
@@ -411,37 +454,10 @@ def _check_place(copies: Path | None, *, out: Path, images: Path) -> None:
             raise ValueError(f"--copy-to must lie apart from {name}, {other}; got {copies}")
 
 
-def _hand_over(selection: Selection, datalist: Datalist, folder: Path, *, link: bool) -> HandedOver:
-    from bundle.data.handover import hand_over
-    from bundle.run.record import RunRecord
-
-    paths = _image_paths(datalist)
-    # The record is the folder's mark and holds no path, since the folder may go to somebody else.
-    record = RunRecord(COPY_STAGE, {"link": link, "strategy": selection.strategy}, seed=selection.seed)
-    found = hand_over([(identifier, Path(paths[identifier])) for identifier in selection.ids], folder, link=link)
-    record.note("images", len(found.files))
-    record.write(folder)
-    return found
-
-
 def _labelled_ids(source: str | None, datalist: Datalist) -> set[str]:
     if source is None:
         return set()
-    return set(datalist.ids("training")) if source == "training" else _known_ids(Path(source), datalist)
-
-
-def _known_ids(path: Path, datalist: Datalist) -> set[str]:
-    """The ids in a file; one the datalist does not know is refused, since a slip of the pen would waste a label."""
-    ids = read_ids(path)
-    known = {identifier for name in datalist.sections for identifier in datalist.ids(name)}
-    unknown = [identifier for identifier in ids if identifier not in known]
-    if unknown:
-        raise ValueError(f"{path}: {len(unknown)} of {len(ids)} ids are not in the datalist, first {unknown[0]!r}")
-    return set(ids)
-
-
-def _image_paths(datalist: Datalist) -> dict[str, str]:
-    return {entry["id"]: entry["image"] for name in datalist.sections for entry in datalist.section(name)}
+    return set(datalist.ids("training")) if source == "training" else known_ids(Path(source), datalist)
 
 
 def _write_report(path: Path, selection: Selection, pool: Embeddings, datalist: Datalist) -> None:
@@ -451,7 +467,7 @@ def _write_report(path: Path, selection: Selection, pool: Embeddings, datalist: 
         path,
         selection=selection,
         embeddings=pool,
-        image_paths={identifier: Path(image) for identifier, image in _image_paths(datalist).items()},
+        image_paths={identifier: Path(image) for identifier, image in image_paths(datalist).items()},
         modality=datalist.modality,
     )
 

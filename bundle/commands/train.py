@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warm-start", choices=("all", "encoder", "none"), help="what to copy (default all)")
     parser.add_argument("--ssl-weights", help="weights to start from; default: those shipped for the modality")
     parser.add_argument("--steps", type=int, help="optimiser steps, a multiple of 40 (default 800)")
+    parser.add_argument("--pseudo-labels", help="table of masks that a model made, to learn from as well")
     add_workflow_options(parser)
 
 
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         output_dir=absolute(args.out),
         warm_start=args.warm_start,
         ssl_weights=absolute(weights),
+        pseudo_labels=absolute(args.pseudo_labels),
         epochs=None if args.steps is None else args.steps // 40,
     )
     folder = claim_folder(args.out, {"stage": "train", **overrides}, overwrite=args.overwrite)

@@ -135,6 +135,27 @@ def learning_curves(histories: Mapping[str, Mapping[str, Numbers]]) -> Figure:
 
 
 @styled
+def dice_by_labels(labels: Numbers, dice: Numbers, *, low: Numbers, high: Numbers) -> Figure:
+    """Dice after each round against the labels that the expert has given.
+
+    Args:
+        labels: (n,) number of labels, ascending.
+        dice: (n,) mean Dice, 0 to 1.
+        low: (n,) lower end of its interval.
+        high: (n,) upper end.
+    """
+    figure, (panel,) = new_figure(width=LARGE, height=3.0)
+    panel.fill_between(labels, low, high, color=BLUE, alpha=0.15, linewidth=0)
+    panel.plot(labels, dice, color=BLUE, marker="o")
+    for x, y in zip(labels, dice, strict=True):
+        panel.annotate(f"{y:.3f}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8.5)
+    panel.set(title="Dice by number of labels", xlabel="labels of the expert", ylabel="mean Dice of the images")
+    panel.set_xticks(list(labels))
+    panel.margins(y=0.15)
+    return figure
+
+
+@styled
 def silhouette_curve(
     numbers: Sequence[int], scores: Numbers, *, chosen: int | None = None, least: int | None = None
 ) -> Figure:

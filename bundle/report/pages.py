@@ -11,6 +11,7 @@ from bundle import __version__
 from bundle.embedding import Embeddings
 from bundle.report import run_parts
 from bundle.report.blocks import Facts, Section
+from bundle.report.rounds_part import RoundsPart
 from bundle.report.run_folder import RunFolder
 from bundle.report.selection_part import SelectionPart
 from bundle.run.atomic import write_text
@@ -111,6 +112,36 @@ def write_comparison_report(
         title=f"Comparison: {len(comparison.measured)} ways to choose {comparison.budget} images",
         lead=f"Out of {comparison.candidates} that can be chosen. Nothing is selected: take one and select by it.",
         sections=part.sections(),
+    )
+    return write_text(path, page)
+
+
+def write_rounds_report(
+    path: str | os.PathLike[str],
+    *,
+    rounds: Sequence[Mapping[str, Any]],
+    folder: Path,
+    strategy: str,
+    image_paths: Mapping[str, Path],
+    modality: str | os.PathLike[str] | Modality,
+) -> Path:
+    """Write the report of rounds after the cold start.
+
+    Args:
+        path: the page; an older one is replaced.
+        rounds: a row each, at least one, as in ``rounds.csv``.
+        folder: holds a folder for each round, named by its number.
+        strategy: name of the criterion or strategy that asked.
+        image_paths: id to file; an id without one is a gap in the montage.
+        modality: how to read the files.
+
+    Returns:
+        Path of the page.
+    """
+    page = render_page(
+        title=f"Rounds: {rounds[-1]['labels']} labels, asked for by {strategy}",
+        lead="Each round asks the expert for the images that the last model is least sure of, and trains anew.",
+        sections=RoundsPart(rounds, folder, strategy, image_paths, modality).sections(),
     )
     return write_text(path, page)
 

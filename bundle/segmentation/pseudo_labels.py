@@ -4,19 +4,63 @@ from __future__ import annotations
 
 import csv
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from bundle.data.masks import read_mask
+from bundle.data.modality import Modality
 from bundle.run.atomic import write_csv
+from bundle.run.workflow import run_workflow
+from bundle.segmentation.metrics import score_image
+from bundle.selection.uncertainty import Uncertainties
 
 FILE_NAME = "pseudo_labels.csv"
 COLUMNS = ("id", "image", "mask", "agreement", "confidence")
 
 
-def write_pseudo_labels(folder: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the table: ``id``, ``image`` (absolute), ``mask`` (below the folder) and what the mask was chosen by."""
-    return write_csv(Path(folder) / FILE_NAME, rows, COLUMNS)
+def draw_pseudo_labels(
+    entries: Sequence[Mapping[str, str]], sure: Uncertainties, model: Path, modality: str, folder: Path
+) -> Path:
+    """Let ``model`` draw a mask for every entry, at the image's own size, and write the table when all are there.
+
+    Args:
+        entries: ``id`` and absolute ``image``, the surest first.
+        sure: by the criterion ``dsal``, for the table.
+        model: fine-tuned weights.
+        modality: its name or path.
+        folder: gets ``masks/`` and ``pseudo_labels.csv``: ``id``, ``image``, ``mask`` (below the folder), ``agreement``
+            of the heads, ``confidence``.
+    """
+    images = [{"id": entry["id"], "image": entry["image"]} for entry in entries]
+    place = folder / "masks"
+    overrides = {"modality": modality, "dataset#data": images, "model": str(model), "output_dir": str(place)}
+    run_workflow("infer", overrides)
+    masks = {row["id"]: Path(row["mask"]) for row in _rows(place / "predictions.csv")}
+    rows = [
+        {
+            **image,
+            "mask": masks[image["id"]].relative_to(folder).as_posix(),
+            "agreement": f"{1 - sure[image['id']].score:.6f}",
+            "confidence": f"{sure[image['id']].confidence:.6f}",
+        }
+        for image in images
+    ]
+    return write_csv(folder / FILE_NAME, rows, COLUMNS)
+
+
+def score_pseudo_labels(table: Path, labels: Mapping[str, str], modality: Modality) -> float | None:
+    """Mean Dice of pseudo labels with the true masks ``labels`` (id to path); None where no truth is known."""
+    scores = []
+    for row in _rows(table):
+        if row["id"] in labels:
+            paths = _mask(table.parent, row["mask"]), labels[row["id"]]
+            drawn, true = (torch.from_numpy(read_mask(path, labels=modality.labels)) for path in paths)
+            scores.append(score_image(drawn, true, modality.classes)["dice"])
+    return round(statistics.fmean(scores), 5) if scores else None
 
 
 def with_pseudo_labels(
@@ -28,7 +72,7 @@ def with_pseudo_labels(
 
     Args:
         entries: with ``id``, ``image`` and ``label``; each gets weight 1.
-        table: of :func:`write_pseudo_labels`; None gives the entries as they are, without weights.
+        table: of :func:`draw_pseudo_labels`; None gives the entries as they are, without weights.
         weight: of a pseudo label, above 0 and up to 1.
 
     Raises:
@@ -42,8 +86,7 @@ def with_pseudo_labels(
     path = Path(table)
     if not path.is_file():
         raise ValueError(f"there is no table of pseudo labels {path}")
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = _rows(path)
     labelled = {entry["id"] for entry in entries}
     both = [row["id"] for row in rows if row["id"] in labelled]
     if both:
@@ -53,6 +96,11 @@ def with_pseudo_labels(
         for row in rows
     ]
     return [*({**entry, "weight": 1.0} for entry in entries), *pseudo]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 def _mask(folder: Path, name: str) -> Path:

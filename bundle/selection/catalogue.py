@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from bundle.selection.criterion import Criterion, available_criteria, find_criterion
 from bundle.selection.strategy import Strategy, available_strategies, find_strategy
@@ -63,6 +64,15 @@ def criterion_page(name: str) -> str:
     criterion = find_criterion(name)
     facts = {"good for": criterion.good_for, "looks at": _opinions(criterion), "source": criterion.paper}
     return _page(criterion, facts)
+
+
+# By the kind of entry, for whoever shows several.
+ENTRIES: dict[str, Callable[[], Mapping[str, Any]]] = {
+    "strategy": available_strategies,
+    "criterion": available_criteria,
+}
+TABLES = {"strategy": strategy_table, "criterion": criterion_table}
+PAGES = {"strategy": strategy_page, "criterion": criterion_page}
 
 
 def _page(entry: Strategy | Criterion, facts: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The weak labeller: images that the model is so sure of that its own masks may teach (DSAL, Zhao, Zeng et al. 2021)."""
+"""The weak labeller of DSAL (Zhao, Zeng et al. 2021): images so sure that the model's own masks may teach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From opinions to ``scores.csv``: how uncertain the model is of every image."""
+"""From opinions to ``scores.csv``: how uncertain a model is of every image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bundle.selection import find_criterion
 from bundle.selection.uncertainty import Uncertainties, Uncertainty, assess
 
 
-class WriteUncertainty:
+class WriteScores:
     """Engine handler: scores the opinions on every image and writes ``scores.csv`` when all are there.
 
     Args:

@@ -1,0 +1,1 @@
+"""Rounds after the cold start: what was asked, what came back, and where the loop stands."""
