@@ -146,6 +146,7 @@ class _Loop:
         from bundle.data.datalist import load_datalist
         from bundle.run.workflow import shipped_weights
         from bundle.selection import available_criteria, find_criterion, find_strategy
+        from bundle.selection.query import resolve_diversity
 
         self.args, self.out = args, Path(args.out).absolute()
         for name, least in (("rounds", 0), ("per_round", 1), ("weak_per_round", 1), ("members", 2)):
@@ -158,6 +159,7 @@ class _Loop:
         self.criterion = find_criterion(args.strategy) if args.strategy in available_criteria() else None
         self.options = parse_options(args.option)
         (self.criterion or find_strategy(args.strategy)).resolve(self.options)
+        self.spread = resolve_diversity(args.diversity, parse_options(args.diversity_option))
         self.datalist = load_datalist(args.datalist)
         self.masks = Path(args.masks or self.datalist.label_root or "masks")
         if args.oracle == "folder" and not self.masks.is_dir():
@@ -273,7 +275,7 @@ class _Loop:
             progress=(number - 1) / max(1, self.args.rounds - 1),
             seed=derive_seed(self.args.seed, "round", number),
             **common,
-            **parse_options(self.args.diversity_option),
+            **self.spread,
         )
         name = self.args.strategy if self.args.diversity == "none" else f"{self.args.strategy}, {self.args.diversity}"
         return dataclasses.replace(found, strategy=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from bundle.embedding import Embeddings
 from bundle.run.seeds import numpy_stream
 from bundle.selection.quota import seat_sequence
+from bundle.selection.registration import resolve_options
 from bundle.selection.strategy import (
     SelectedImage,
     Selection,
@@ -73,12 +74,7 @@ def query(
         ValueError: the budget is not 1 to the number of images left, an unknown diversity or option, or one out of
             range; no embeddings for ``coverage``.
     """
-    require_choice("diversity", diversity, list(DIVERSITIES))
-    unknown = set(options) - set(OPTIONS[diversity])
-    if unknown:
-        known = ", ".join(OPTIONS[diversity]) or "none"
-        raise ValueError(f"diversity {diversity!r} has no option {sorted(unknown)[0]!r}; its options are {known}")
-    resolved = {**OPTIONS[diversity], **options}
+    resolved = resolve_diversity(diversity, options)
     aside, done = set(exclude), set(labelled) - set(exclude)
     left = uncertainties.without(aside | done)
     seen_labelled, excluded = len(done & set(uncertainties)), len(aside & set(uncertainties))
@@ -104,6 +100,16 @@ def query(
         "empty_predictions": sum(row.empty for row in left.values()),
     }
     return Selection(rows, diversity, seed, resolved, diagnostics)
+
+
+def resolve_diversity(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a diversity, those ``given`` over its defaults.
+
+    Raises:
+        ValueError: an unknown diversity or option.
+    """
+    require_choice("diversity", name, list(DIVERSITIES))
+    return resolve_options(OPTIONS[name], given, f"diversity {name!r}")
 
 
 def _reason(empty: bool, reason: str) -> str:

@@ -1,0 +1,242 @@
+"""Rounds after the cold start from the command line, on a dozen images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundle.commands import run_verb
+from bundle.data.datalist import load_datalist
+
+from .test_pretrain import assert_same_weights
+
+TINY = ["--set", "epochs=1", "--set", "epoch_length=2", "--set", "batch_size=4", "--set", "val_interval=9"]
+WEAK = ["--weak-from", "2", "--weak-per-round", "1", "--weak-agreement", "0"]
+
+
+@pytest.fixture(scope="module")
+def initial(hospital, pretrained) -> Path:
+    """The folder of a cold start of three images."""
+    out = hospital.root / "initial"
+    weights = pretrained / "model_ssl_pretrained.pt"
+    arguments = ["--datalist", str(hospital.datalist), "--weights", str(weights), "--budget", "3", "--out", str(out)]
+    assert run_verb("select_samples", arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def request_of(hospital, pretrained, initial):
+    """``request_of(out, *options)``: arguments of two rounds of two images, by simulated masks."""
+
+    def arguments(out: Path, *options: str, datalist: Path = hospital.datalist) -> list[str]:
+        weights = ["--ssl-weights", str(pretrained / "model_ssl_pretrained.pt")]
+        place = ["--datalist", str(datalist), "--initial-selection", str(initial), "--out", str(out)]
+        return [*place, *weights, "--oracle", "simulated", "--rounds", "2", "--per-round", "2", *TINY, *options]
+
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def undisturbed(hospital, request_of) -> tuple[Path, int]:
+    """The folder of rounds with both labellers that nothing disturbed, and how many renames they took."""
+    out = hospital.root / "rounds"
+    replace, seen = Path.replace, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", lambda self, target: (seen.append(target), replace(self, target))[1])
+        assert run_verb("run_rounds", request_of(out, *WEAK)) == 0
+    return out, len(seen)
+
+
+def rounds(out: Path) -> list[dict]:
+    return json.loads((out / "rounds.json").read_text())["rounds"]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_round_asks_for_exactly_its_budget_of_images_without_a_label(undisturbed, hospital, initial):
+    datalist = load_datalist(hospital.datalist)
+    found = rounds(undisturbed[0])
+    assert [len(one["queried"]) for one in found] == [3, 2, 2] and all(one["finished"] for one in found)
+    assert sorted(found[0]["queried"]) == load_datalist(initial / "selection.json").ids("training")
+    asked = [identifier for one in found for identifier in one["queried"]]
+    assert len(set(asked)) == len(asked) and set(asked) <= set(datalist.candidates())
+    for one in found:
+        learned = load_datalist(undisturbed[0] / "rounds" / str(one["number"]) / "datalist.json").ids("training")
+        assert learned == sorted(name for earlier in found[: one["number"] + 1] for name in earlier["queried"])
+
+
+def test_the_most_uncertain_images_are_asked_for(undisturbed):
+    out, found = undisturbed[0], rounds(undisturbed[0])
+    scores = {row["id"]: float(row["score"]) for row in table(out / "rounds/2/uncertainty/scores.csv")}
+    seen = {name for one in found[:2] for name in one["queried"]} | {"spot_02", "spot_03"}  # the latter of validation
+    ranked = sorted(set(scores) - seen, key=lambda name: (-scores[name], name))
+    assert found[2]["queried"] == ranked[:2]
+    rows = table(out / "rounds/2/query/selection.csv")
+    assert [row["id"] for row in rows] == ranked[:2] and all(row["reason"] for row in rows)
+
+
+def test_pseudo_labels_stay_apart_from_labels_and_from_what_the_expert_has(undisturbed, hospital):
+    out, found = undisturbed[0], rounds(undisturbed[0])
+    assert [len(one["pseudo"]) for one in found] == [0, 0, 1]
+    asked = {identifier for one in found for identifier in one["queried"]}
+    assert not asked & set(found[2]["pseudo"])
+    content = (out / "rounds/2/datalist.json").read_text()
+    assert "pseudo" not in content and json.loads(content)["label_root"] == str(hospital.masks)
+    (row,) = table(out / "rounds/2/pseudo/pseudo_labels.csv")
+    mask, image = (np.asarray(Image.open(path)) for path in (out / "rounds/2/pseudo" / row["mask"], row["image"]))
+    assert row["id"] == found[2]["pseudo"][0] and mask.shape == image.shape[:2]
+    assert 0 <= found[2]["pseudo_dice"] <= 1
+
+
+def test_the_table_and_the_report_tell_every_round(undisturbed):
+    rows = table(undisturbed[0] / "rounds.csv")
+    assert [row["labels"] for row in rows] == ["3", "5", "7"] and [row["pseudo_labels"] for row in rows] == [
+        "0",
+        "0",
+        "1",
+    ]
+    assert all(row["section"] == "test" and row["n"] == "2" for row in rows)
+    assert all(float(row["dice_low"]) <= float(row["dice"]) <= float(row["dice_high"]) for row in rows)
+    page = (undisturbed[0] / "report.html").read_text()
+    assert "7 labels, asked for by dsal" in page and "What the model drew itself" in page and "<script" not in page
+
+
+def test_a_finished_round_is_never_done_again(undisturbed, request_of):
+    out = undisturbed[0]
+    before = {path: path.stat().st_mtime_ns for path in (out / "rounds").rglob("*") if path.is_file()}
+    assert run_verb("run_rounds", request_of(out, *WEAK)) == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "rounds").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("moment", [0.45, 0.85])
+def test_killed_at_any_moment_it_ends_where_the_undisturbed_rounds_end(
+    undisturbed, request_of, repository, tmp_path, moment
+):
+    whole, renames = undisturbed
+    out = tmp_path / "rounds"
+    arguments = request_of(out, *WEAK)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.commands.killed_writing",
+        str(round(moment * renames)),
+        "run_rounds",
+        *arguments,
+    ]
+    died = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert not (out / "rounds/2/train/model.pt").exists() or moment > 0.5
+    assert run_verb("run_rounds", arguments) == 0
+    assert rounds(out) == rounds(whole)
+    assert_same_weights(out / "rounds/2/train/model.pt", whole / "rounds/2/train/model.pt")
+
+
+def test_an_expert_s_masks_are_waited_for_and_lead_to_the_same_rounds(
+    undisturbed, request_of, hospital, tmp_path, capsys
+):
+    content = json.loads(hospital.datalist.read_text())
+    for entry in (entry for name in ("pool", "training") for entry in content[name]):
+        del entry["label"]
+    unlabelled = tmp_path / "datalist.json"
+    unlabelled.write_text(json.dumps(content | {"training": [], "validation": content["validation"]}))
+    out, masks, copies = tmp_path / "out", tmp_path / "masks", tmp_path / "copies"
+    masks.mkdir()
+    options = ["--oracle", "folder", "--masks", str(masks), "--copy-to", str(copies), "--rounds", "1"]
+    arguments = request_of(out, *options, datalist=unlabelled)
+    first = rounds(undisturbed[0])
+
+    def annotate(names: list[str]) -> None:
+        for name in names:
+            shutil.copy(hospital.masks / f"{name}.png", masks / f"{name}_mask.png")
+
+    assert run_verb("run_rounds", arguments) == 0
+    listed = out / "rounds/0/to_annotate.csv"
+    assert capsys.readouterr().out.splitlines()[-1] == str(listed)
+    assert {row["id"] for row in table(listed)} == set(first[0]["queried"])
+    assert all(not Path(row["image"]).is_absolute() and row["mask"] == f"{row['id']}.png" for row in table(listed))
+    assert len(table(copies / "round_0/images.csv")) == 3
+
+    annotate(first[0]["queried"][:2])
+    Image.new("L", (5, 5)).save(masks / f"{first[0]['queried'][2]}.png")
+    assert run_verb("run_rounds", arguments) == 0
+    said = capsys.readouterr().out
+    assert "round 0: 2 of 3 labels are there" in said and f"  {first[0]['queried'][2]}" in said.splitlines()
+    assert "mask of another size" in (out / "rounds/0/quarantine.csv").read_text()
+    assert [row["id"] for row in table(listed)] == first[0]["queried"][2:]
+
+    (masks / f"{first[0]['queried'][2]}.png").unlink()
+    annotate(first[0]["queried"])
+    assert run_verb("run_rounds", arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out / "rounds/1/to_annotate.csv")
+    annotate(first[1]["queried"])
+    assert run_verb("run_rounds", arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out / "report.html")
+    assert [one["queried"] for one in rounds(out)] == [one["queried"] for one in first[:2]]
+    assert_same_weights(out / "rounds/1/train/model.pt", undisturbed[0] / "rounds/1/train/model.pt")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--strategy", "random", "--restart", "last"],
+        ["--strategy", "ensemble", "--members", "2", "--diversity", "coverage"],
+        ["--strategy", "bald", "--passes", "2", "--diversity", "noise", "--weak-from", "1", "--weak-agreement", "1"],
+    ],
+)
+def test_other_ways_to_choose_and_to_start_keep_the_budget(request_of, tmp_path, options):
+    out = tmp_path / "out"
+    assert run_verb("run_rounds", request_of(out, *options, "--rounds", "1")) == 0
+    assert [len(one["queried"]) for one in rounds(out)] == [3, 2]
+
+
+def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
+    out = tmp_path / "out"
+    options = ["--strategy", "random", "--per-round", "7", "--rounds", "3", "--set", "epoch_length=1"]
+    assert run_verb("run_rounds", request_of(out, *options)) == 0
+    assert [len(one["queried"]) for one in rounds(out)] == [3, 7, 2]
+    assert "fewer than the 7" in caplog.text and "no image is left to ask for" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--strategy", "dsl"], "strategy 'dsl' is unknown"),
+        (["--option", "pears=all"], "did you mean 'pairs'"),
+        (["--per-round", "0"], "--per-round must be at least 1"),
+        (["--weak-from", "0"], "--weak-from must be at least 1"),
+        (["--oracle", "folder", "--masks", "nowhere"], "--masks must be the folder"),
+        (["--link"], "--link needs --copy-to"),
+        (["--diversity-option", "shortlist=3"], "no option 'shortlist'"),
+    ],
+)
+def test_a_request_that_cannot_be_met_ends_as_one_line_and_code_2(request_of, tmp_path, capsys, options, told):
+    out = tmp_path / "out"
+    assert run_verb("run_rounds", request_of(out, *options)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("run_rounds: ") and told in error
+    assert not out.exists()
+
+
+def test_the_state_of_another_datalist_is_refused(undisturbed, request_of, hospital, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(undisturbed[0] / "rounds.json", out)
+    request = json.loads((undisturbed[0] / "request.json").read_text())
+    other = tmp_path / "datalist.json"
+    content = json.loads(hospital.datalist.read_text())
+    other.write_text(json.dumps(content | {"pool": content["pool"][:-1]}))
+    (out / "request.json").write_text(json.dumps(request | {"datalist": str(other)}))
+    assert run_verb("run_rounds", request_of(out, *WEAK, datalist=other)) == 2
+    assert "of another datalist" in capsys.readouterr().err
