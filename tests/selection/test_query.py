@@ -74,10 +74,8 @@ def test_an_image_on_which_nothing_was_found_comes_first_and_says_so():
 
 def test_coverage_takes_from_every_kind_among_the_uncertain_and_keeps_away_from_labels():
     ids, vectors, cluster = clustered_pool((20, 20, 20, 20))
-    uncertain = {
-        name: Uncertainty(0.1 if kind == 3 else 0.9, 0.5, 0.9) for name, kind in zip(ids, cluster, strict=True)
-    }
     of_kind = {name: int(kind) for name, kind in zip(ids, cluster, strict=True)}
+    uncertain = {name: Uncertainty(0.1 if kind == 3 else 0.9, 0.5, 0.9) for name, kind in of_kind.items()}
     options = {"diversity": "coverage", "embeddings": Embeddings(ids, vectors), "shortlist": 20}
     three = query(Uncertainties(uncertain), 3, **options)
     assert {of_kind[name] for name in three.ids} == {0, 1, 2}
@@ -96,10 +94,8 @@ def test_coverage_looks_at_the_shortlist_alone_and_needs_embeddings():
 
 
 def test_noise_fades_to_the_plain_order_of_every_band_and_takes_from_all_bands():
-    rng = np.random.default_rng(0)
-    found = Uncertainties(
-        {f"i{n:02d}": Uncertainty(s, n / 30, 0.9) for n, s in enumerate(rng.permutation(30) / 30 + 0.01)}
-    )
+    scores = np.random.default_rng(0).permutation(30) / 30 + 0.01
+    found = Uncertainties({f"i{n:02d}": Uncertainty(float(s), n / 30, 0.9) for n, s in enumerate(scores)})
     calm = query(found, 6, diversity="noise", progress=1.0, beta_end=1e9)
     for band in range(3):
         names = sorted((f"i{n:02d}" for n in range(10 * band, 10 * band + 10)), key=lambda n: -found[n].score)
@@ -148,11 +144,8 @@ def test_confidence_is_one_half_more_than_dsal_s_and_foreground_is_a_share():
 
 def test_the_weak_labeller_takes_of_the_surest_bin_those_whose_heads_agree_most():
     rows = {f"sure{i}": Uncertainty(s, 0.3, 0.99) for i, s in enumerate([0.05, 0.01, 0.03, 0.5])}
-    rows |= {
-        "edge": Uncertainty(0.0, 0.3, 0.94),
-        "inside": Uncertainty(0.0, 0.3, 0.95),
-        "doubt": Uncertainty(0.0, 0.3, 0.5),
-    }
+    others = {"edge": 0.94, "inside": 0.95, "doubt": 0.5}
+    rows |= {name: Uncertainty(0.0, 0.3, confidence) for name, confidence in others.items()}
     found = Uncertainties(rows)  # bins from .5 to .99: the last begins at .941
     assert weak_labels(found, 3) == ["inside", "sure1", "sure2"]
     assert weak_labels(found, 99) == ["inside", "sure1", "sure2", "sure0"], "sure3 is below the least agreement"
