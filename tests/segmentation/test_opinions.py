@@ -25,9 +25,7 @@ def picture(seed: int = 0) -> torch.Tensor:
     return torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
-def opinions(
-    kind: str, *, count: int | None = None, networks: int = 1, image: torch.Tensor | None = None
-) -> torch.Tensor:
+def opinions(kind: str, *, count: int | None = None, networks: int = 1) -> torch.Tensor:
     found = OpinionNetwork([network(i) for i in range(networks)], kind, count=count, limits=LIMITS).eval()
     torch.manual_seed(7)
     with torch.inference_mode():
