@@ -8,12 +8,13 @@ import dataclasses
 import functools
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundle.commands.chain import run_stage
 from bundle.commands.options import CatalogueName, parse_options
-from bundle.commands.select_samples import excluded_ids, image_paths, write_copies, write_selection
+from bundle.commands.select_samples import excluded_ids, image_paths, known_ids, write_copies, write_selection
 from bundle.run.atomic import atomic_folder
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class _Loop:
                 logger.warning("no image is left to ask for, so the rounds end before round %d", one.number)
                 return
             one = self.state.keep(dataclasses.replace(one, queried=tuple(queried)))
+        one = self._replace_excluded(one)
         labelled = self._labelled(one)
         folder = self._folder(one.number)
         labelled.save(folder / "datalist.json")
@@ -236,25 +238,39 @@ class _Loop:
 
     # The strong labeller
 
-    def _query(self, number: int) -> list[str]:
-        """Ids to ask for in a round, the most urgent first; fewer than asked for where the pool ends."""
-        labelled = set(self.state.labelled(number))
-        exclude = excluded_ids(self.datalist, self.args.exclude)
-        if self.args.oracle == "simulated":
-            exclude |= {e["id"] for e in self.datalist.sections["pool"] if "label" not in e}
-        left = set(self.datalist.ids("pool")) - labelled - exclude
-        budget = min(self.args.per_round, len(left))
-        if budget < self.args.per_round:
-            logger.warning("%d images are left, fewer than the %d of a round", budget, self.args.per_round)
-        folder = self._folder(number)
-        if not budget:
-            return []
-        if not (folder / "query" / "diagnostics.json").is_file():
-            found = self._choose(number, budget, labelled, exclude)
-            with atomic_folder(folder / "query", overwrite=True, mark="selection.csv") as temporary:
+    def _query(self, number: int, kept: Sequence[str] = (), name: str = "query") -> list[str]:
+        """Ids to ask for in a round beside those ``kept``, the most urgent first; fewer where the pool ends.
+
+        The folder ``name`` of the round keeps them; what is there already is what was asked for.
+        """
+        folder = self._folder(number) / name
+        if not folder.is_dir():
+            labelled = {*self.state.labelled(number), *kept}
+            exclude = excluded_ids(self.datalist, self.args.exclude)
+            if self.args.oracle == "simulated":
+                exclude |= {e["id"] for e in self.datalist.sections["pool"] if "label" not in e}
+            left = set(self.datalist.ids("pool")) - labelled - exclude
+            wanted = self.args.per_round - len(kept)
+            if len(left) < wanted:
+                logger.warning("%d images are left, fewer than the %d to ask for", len(left), wanted)
+            if not left:
+                return []
+            found = self._choose(number, min(wanted, len(left)), labelled, exclude)
+            with atomic_folder(folder) as temporary:
                 write_selection(temporary, found, self.datalist, already_labelled=sorted(labelled))
-        with (folder / "query" / "selection.csv").open(newline="", encoding="utf-8") as handle:
+        with (folder / "selection.csv").open(newline="", encoding="utf-8") as handle:
             return [row["id"] for row in csv.DictReader(handle)]
+
+    def _replace_excluded(self, one: Round) -> Round:
+        """Ask for others in place of images that the expert has meanwhile put on the list of excluded ones."""
+        refused = set(known_ids(self.args.exclude, self.datalist)) if self.args.exclude else set()
+        kept = [identifier for identifier in one.queried if identifier not in refused]
+        if len(kept) == len(one.queried):
+            return one
+        logger.warning("round %d: %d excluded images are replaced", one.number, len(one.queried) - len(kept))
+        times = len(list(self._folder(one.number).glob("query*")))
+        others = self._query(one.number, kept, f"query_{times + 1}") if one.number else []
+        return self.state.keep(dataclasses.replace(one, queried=(*kept, *others)))
 
     def _choose(self, number: int, budget: int, labelled: set[str], exclude: set[str]) -> Selection:
         from bundle.run.seeds import derive_seed
@@ -372,14 +388,19 @@ class _Loop:
 
     def _with_pseudo_labels(self, one: Round, labelled: Datalist) -> Round:
         """Choose what the last model is sure of, and let it draw the masks."""
-        from bundle.segmentation.pseudo_labels import FILE_NAME, draw_pseudo_labels, score_pseudo_labels
+        from bundle.segmentation.pseudo_labels import (
+            FILE_NAME,
+            draw_pseudo_labels,
+            pseudo_labelled,
+            score_pseudo_labels,
+        )
         from bundle.selection.weak_labeller import weak_labels
 
         before = self._folder(one.number - 1) / "train" / "model.pt"
         own = self.criterion is not None and self.criterion.name == "dsal" and not self.options
         folder = self._folder(one.number)
         sure = self._scored(folder / ("uncertainty" if own else "agreement"), [before], criterion="dsal")
-        # Images excluded from the expert's list may be as odd for the model: they teach nothing either.
+        # What the expert refuses is no image to learn from either.
         exclude = {*labelled.ids("training"), *excluded_ids(self.datalist, self.args.exclude)}
         count = self._pseudo_quota(one.number)
         ids = weak_labels(sure, count, exclude=exclude, least_agreement=self.args.weak_agreement)
@@ -391,6 +412,7 @@ class _Loop:
         if not table.is_file():
             draw_pseudo_labels([entries[name] for name in ids], sure, before, self.datalist.modality_name, table.parent)
         known = {name: entries[name]["label"] for name in ids if "label" in entries[name]}
+        ids = pseudo_labelled(table)
         dice = score_pseudo_labels(table, known, self.datalist.modality) if self.args.oracle == "simulated" else None
         return dataclasses.replace(one, pseudo=tuple(ids), pseudo_dice=dice)
 

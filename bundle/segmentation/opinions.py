@@ -16,7 +16,6 @@ from torch import nn
 
 from bundle.data.augmentation import random_intensity
 from bundle.data.modality import Augmentation, Modality
-from bundle.data.sampling import as_unit_range
 from bundle.network import UNet
 from bundle.numerics import prepare_network
 from bundle.run.seeds import derive_seed
@@ -121,7 +120,7 @@ def _load(path: str | os.PathLike[str], modality: Modality) -> UNet:
 
 
 class ImageSeed:
-    """MONAI's ``prepare_batch`` for one image without label: seeds all chance by the image's id.
+    """MONAI's ``prepare_batch`` for batches of one image, of ``ReadAhead``: seeds all chance by the image's id.
 
     Args:
         seed: seed of the run.
@@ -134,6 +133,6 @@ class ImageSeed:
         self, batch: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
     ) -> tuple[torch.Tensor, None]:
         """The image (1, C, W, H) in [0, 1] on ``device``."""
-        (identifier,) = batch["id"]
-        torch.manual_seed(derive_seed(self.seed, "opinions", identifier))
-        return as_unit_range(batch["image"].to(device, non_blocking=non_blocking)), None
+        (item,) = batch["items"]
+        torch.manual_seed(derive_seed(self.seed, "opinions", item["id"]))
+        return batch["image"].to(device, non_blocking=non_blocking), None

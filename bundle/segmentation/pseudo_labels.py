@@ -27,6 +27,8 @@ def draw_pseudo_labels(
 ) -> Path:
     """Let ``model`` draw a mask for every entry, at the image's own size, and write the table when all are there.
 
+    An image that cannot be read any more is set aside, and has no row.
+
     Args:
         entries: ``id`` and absolute ``image``, the surest first.
         sure: by the criterion ``dsal``, for the table.
@@ -48,8 +50,14 @@ def draw_pseudo_labels(
             "confidence": f"{sure[image['id']].confidence:.6f}",
         }
         for image in images
+        if image["id"] in masks
     ]
     return write_csv(folder / FILE_NAME, rows, COLUMNS)
+
+
+def pseudo_labelled(table: Path) -> list[str]:
+    """The ids in a table of pseudo labels, the surest first."""
+    return [row["id"] for row in _rows(table)]
 
 
 def score_pseudo_labels(table: Path, labels: Mapping[str, str], modality: Modality) -> float | None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ignite.engine import Engine, Events
-from tqdm import tqdm
+from ignite.engine import Engine
 
 from bundle.data.canvas import canvas_box
+from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, content_fingerprint, entries_fingerprint, file_fingerprint
+from bundle.segmentation.each_image import EachImage, Item, Row
 from bundle.selection import find_criterion
-from bundle.selection.uncertainty import Uncertainties, Uncertainty, assess
+from bundle.selection.uncertainty import Uncertainties, assess
+
+logger = logging.getLogger(__name__)
 
 
-class WriteScores:
+class WriteScores(EachImage):
     """Engine handler: scores the opinions on every image and writes ``scores.csv`` when all are there.
 
     Args:
-        folder: where the table and the record go.
+        folder: where the table and the record go. An image that cannot be read is in its ``quarantine.csv`` instead.
         criterion: name of the criterion.
         options: of the criterion.
         entries: the datalist entries, for the fingerprint of the data.
@@ -41,42 +44,41 @@ class WriteScores:
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__(without_padding, title=criterion)
         self.options = find_criterion(criterion).resolve(options or {})  # refused before anything is computed
         self.folder, self.criterion, self.entries = Path(folder), criterion, entries
         self.models = [models] if isinstance(models, (str, os.PathLike)) else list(models)
         self.settings, self.seed = dict(settings), seed
-        self._rows: dict[str, Uncertainty] = {}
 
-    def attach(self, engine: Engine) -> None:
-        """Score after every image, write after the last."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _start(self, _: Engine) -> None:
-        self._rows = {}
+    def begin(self) -> None:
+        """Note the start."""
         settings = self.settings | {"criterion": self.criterion, "options": self.options}
         self._record = RunRecord("score_uncertainty", settings, seed=self.seed)
-        self._bar = tqdm(total=len(self.entries), desc=self.criterion, unit="image", disable=None)
 
-    def _score(self, engine: Engine) -> None:
-        batch: Any = engine.state.batch
-        output: Any = engine.state.output
-        (identifier,) = batch["id"]
-        opinions = output["pred"][0].cpu().numpy()
-        width, height = (int(side) for side in batch["image"].meta["spatial_shape"][0][:2])
-        left, top, w, h = canvas_box(width, height, opinions.shape[-1])
-        seen = np.asarray(opinions)[:, :, left : left + w, top : top + h]  # padding is no part of the image
-        self._rows[identifier] = assess(seen, self.criterion, **self.options)
-        self._bar.update()
+    def finish_image(self, item: Item) -> Row:
+        """The score of one image."""
+        return {"id": item["id"], "uncertainty": assess(item["pred"].numpy(), self.criterion, **self.options)}
 
-    def _write(self, _: Engine) -> None:
-        self._bar.close()
-        found = Uncertainties(self._rows)
+    def set_aside(self, unreadable: Quarantine) -> None:
+        """Write which images have no score, and why."""
+        unreadable.write(self.folder)
+
+    def end(self, _: Engine) -> None:
+        """Write the table and the record."""
+        found = Uncertainties({row["id"]: row["uncertainty"] for row in self.rows})
         found.save(self.folder)
         fingerprints = self._record.content["fingerprints"]
         fingerprints["model"] = content_fingerprint(file_fingerprint(path) for path in self.models)
         fingerprints["data"] = entries_fingerprint(self.entries)
+        empty = sum(row.empty for row in found.values())
         self._record.note("images", len(found))
-        self._record.note("empty_predictions", sum(row.empty for row in found.values()))
+        self._record.note("empty_predictions", empty)
         self._record.write(self.folder)
+        logger.info("%d images scored by %s; nothing was found on %d", len(found), self.criterion, empty)
+
+
+def without_padding(item: Item) -> Item:
+    """Opinions ``pred`` (P, classes, size, size) on the canvas, cropped to where the image lies."""
+    width, height = (int(side) for side in item["image"].meta["spatial_shape"][:2])
+    left, top, w, h = canvas_box(width, height, item["pred"].shape[-1])
+    return {**item, "pred": item["pred"][:, :, left : left + w, top : top + h]}

@@ -181,10 +181,19 @@ def test_an_expert_s_masks_are_waited_for_and_lead_to_the_same_rounds(
     assert run_verb("run_rounds", arguments) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "rounds/1/to_annotate.csv")
     annotate(first[1]["queried"])
+    refused = tmp_path / "refused"  # looked at in a copy, as if the expert had refused the second of the two
+    shutil.copytree(out, refused)
     assert run_verb("run_rounds", arguments) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "report.html")
     assert [one["queried"] for one in rounds(out)] == [one["queried"] for one in first[:2]]
     assert_same_weights(out / "rounds/1/train/model.pt", undisturbed[0] / "rounds/1/train/model.pt")
+
+    (tmp_path / "exclude.txt").write_text(first[1]["queried"][1] + "\n")
+    again = [*request_of(refused, *options, datalist=unlabelled), "--exclude", str(tmp_path / "exclude.txt")]
+    assert run_verb("run_rounds", again) == 0
+    kept, other = rounds(refused)[1]["queried"]
+    assert kept == first[1]["queried"][0] and other not in {*first[0]["queried"], *first[1]["queried"]}
+    assert "round 1: 4 of 5 labels are there" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -206,7 +215,7 @@ def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
     options = ["--strategy", "random", "--per-round", "7", "--rounds", "3", "--set", "epoch_length=1"]
     assert run_verb("run_rounds", request_of(out, *options)) == 0
     assert [len(one["queried"]) for one in rounds(out)] == [3, 7, 2]
-    assert "fewer than the 7" in caplog.text and "no image is left to ask for" in caplog.text
+    assert "fewer than the 7 to ask for" in caplog.text and "no image is left to ask for" in caplog.text
 
 
 @pytest.mark.parametrize(

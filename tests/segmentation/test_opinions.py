@@ -95,7 +95,7 @@ def test_a_modality_that_may_not_be_mirrored_is_lit_otherwise_instead():
 def test_chance_comes_from_the_seed_and_the_image_s_id_alone():
     draws = {}
     for seed, name in ((0, "a"), (0, "b"), (1, "a"), (0, "a")):
-        _, label = ImageSeed(seed)({"id": [name], "image": picture()})
+        _, label = ImageSeed(seed)({"items": [{"id": name}], "image": picture()})
         drawn = float(torch.rand(()))
         assert label is None and draws.setdefault((seed, name), drawn) == drawn
     assert len(set(draws.values())) == 3

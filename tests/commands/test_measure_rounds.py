@@ -1,0 +1,68 @@
+"""The comparison of ways to spend labels, on a dozen images."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from bundle.commands import run_verb
+from bundle.commands.measure_rounds import ONE_SHOT, Recipe, compare, final_scores
+
+TINY = ["--set", "epochs=1", "--set", "epoch_length=1", "--set", "batch_size=2"]
+
+
+def test_every_recipe_has_the_same_seeds_and_a_row_a_round_and_goes_on_where_it_was(
+    hospital, pretrained, tmp_path, capsys
+):
+    with (hospital.root / "split.csv").open("w") as file:
+        file.write("id,split\n" + "".join(f"spot_{i:02d},{'test' if i < 2 else 'pool'}\n" for i in range(16)))
+    out = tmp_path / "out"
+    arguments = ["--data", str(hospital.root), "--modality", str(hospital.modality), "--out", str(out), *TINY]
+    arguments += ["--initial", "3", "--rounds", "1", "--per-round", "2", "--seeds", "2", "--steps", "40"]
+    arguments += ["--ssl-weights", str(pretrained / "model_ssl_pretrained.pt"), "--recipes", "random"]
+    assert run_verb("measure_rounds", arguments) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-1] == str(out / "rounds.csv") and any(line.startswith("| random | one-shot |") for line in shown)
+    with (out / "rounds.csv").open(newline="") as handle:
+        rows = [(row["recipe"], row["seed"], row["round"], row["labels"]) for row in csv.DictReader(handle)]
+    per_seed = [(ONE_SHOT, "0", "5"), ("random", "0", "3"), ("random", "1", "5")]
+    assert sorted(rows) == sorted((name, str(seed), *rest) for seed in range(2) for name, *rest in per_seed)
+    summary = json.loads((out / "summary.json").read_text())
+    assert {name: m["n"] for name, m in summary["means"].items()} == {"random": 2, ONE_SHOT: 2}
+
+    before = (out / "runs/random_seed0/rounds/1/train/model.pt").stat().st_mtime_ns
+    assert run_verb("measure_rounds", arguments) == 0
+    assert (out / "runs/random_seed0/rounds/1/train/model.pt").stat().st_mtime_ns == before
+    assert run_verb("measure_rounds", [*arguments, "--initial", "4"]) == 2
+
+
+def test_recipes_are_compared_seed_by_seed_and_corrected_for_their_number():
+    rows = [
+        {"recipe": name, "seed": seed, "labels": labels, "dice": 0.5 + gain * (seed + 1) / 100 * (labels == 5)}
+        for name, gain in (("dsal", 2), ("bald", -1), ("random", 1), (ONE_SHOT, 0))
+        for seed in range(8)
+        for labels in (3, 5)
+    ]
+    found = {(row["recipe"], row["against"]): row for row in compare(final_scores(rows, labels=5))["comparisons"]}
+    assert len(found) == 5
+    best = found["dsal", ONE_SHOT]
+    assert (
+        best["n"] == best["wins"] == 8 and best["mean"] == pytest.approx(0.09) and best["p"] == pytest.approx(2 / 2**8)
+    )
+    assert best["p_holm"] == pytest.approx(5 * 2 / 2**8), "five tests with the same p"
+    assert found["bald", "random"]["losses"] == 8
+
+
+def test_a_recipe_is_a_strategy_with_options_of_rounds():
+    recipe = Recipe.parse("bald:weak_from=2,diversity=coverage")
+    assert recipe == Recipe("bald", (("diversity", "coverage"), ("weak_from", "2")))
+    assert str(recipe) == "bald:diversity=coverage,weak_from=2" and Recipe.parse(str(recipe)) == recipe
+    for text, told in (
+        ("bold", "unknown"),
+        ("bald:seed=2", "an option is NAME=VALUE"),
+        ("bald:weak_from", "got 'weak"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Recipe.parse(text)
