@@ -21,7 +21,7 @@ from bundle.data.modality import load_modality
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-CONFIGS = ("pretrain", "embed", "train", "evaluate", "inference")
+CONFIGS = ("pretrain", "embed", "train", "evaluate", "inference", "uncertainty")
 
 
 def fenced(page: Path, language: str) -> list[str]:
@@ -130,6 +130,29 @@ def test_the_reference_has_exactly_the_strategies_and_their_options():
         shown = dict(re.findall(r"`(\w+)=?([^`]*)`", options))
         told = {option: yaml.safe_load(value) for option, value in shown.items()}
         assert told == dict(available_strategies()[name].options), name
+
+
+def test_the_reference_has_exactly_the_criteria_and_their_options():
+    from bundle.selection import available_criteria
+
+    text = sections(ROOT / "docs/reference/commands.md")["score_uncertainty"]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+(?: \[\d+\])?) \| .*? \|(.*)\|$", text, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(available_criteria())
+    for name, kind, options in rows:
+        found = available_criteria()[name]
+        assert kind == (f"{found.opinions} [{found.count}]" if found.count else found.opinions)
+        assert dict(re.findall(r"`(\w+)=([^`]*)`", options)) == dict(found.options), name
+
+
+def test_the_reference_has_exactly_the_diversities_and_their_options():
+    from bundle.selection.query import OPTIONS
+
+    text = sections(ROOT / "docs/reference/commands.md")["run_rounds"]
+    rows = re.findall(r"^\| `(\w+)` \| .*? \|(.*)\|$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == list(OPTIONS)
+    for name, options in rows:
+        shown = {key: yaml.safe_load(value) for key, value in re.findall(r"`(\w+)=([^`]*)`", options)}
+        assert shown == OPTIONS[name], name
 
 
 def test_the_example_of_an_own_strategy_runs(tmp_path):

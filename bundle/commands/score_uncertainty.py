@@ -52,11 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the table."""
-    from bundle.run.workflow import claim_folder, run_workflow
+    from bundle.run.workflow import claim_folder, is_code, run_workflow
     from bundle.selection import find_criterion
     from bundle.selection.uncertainty import FILE_NAME
 
     options = find_criterion(args.criterion).resolve(parse_options(args.option))
+    if is_code(options):
+        raise ValueError(f"--option takes plain values; one of {', '.join(args.option)} would be run as code")
     models = [absolute(path) for path in args.model]
     overrides = settings(
         args,

@@ -60,9 +60,18 @@ def parse_setting(text: str) -> tuple[str, Any]:
     plain = value if value.lstrip().startswith(("@", "%")) else yaml.safe_load(value)  # neither is YAML
     if isinstance(plain, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", plain):
         plain = float(plain)  # YAML takes 1e-3 for text, since it wants 1.0e-3
-    if _is_code(plain):
+    if is_code(plain):
         raise ValueError(f"--set takes plain values; {text!r} would be run as code, so write it into a config file")
     return name, plain
+
+
+def is_code(value: Any) -> bool:
+    """Whether a config's parser would evaluate, replace or instantiate anything in ``value``."""
+    if isinstance(value, dict):
+        return "_target_" in value or any(map(is_code, value.values()))
+    if isinstance(value, list):
+        return any(map(is_code, value))
+    return isinstance(value, str) and value.lstrip().startswith(("$", "@", "%"))
 
 
 def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
@@ -127,15 +136,6 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
         shutil.rmtree(folder)
     write_json(found, wanted)
     return folder
-
-
-def _is_code(value: Any) -> bool:
-    """Whether a config's parser would evaluate, replace or instantiate anything in ``value``."""
-    if isinstance(value, dict):
-        return "_target_" in value or any(map(_is_code, value.values()))
-    if isinstance(value, list):
-        return any(map(_is_code, value))
-    return isinstance(value, str) and value.lstrip().startswith(("$", "@", "%"))
 
 
 def _check_names(overrides: Mapping[str, Any], files: list[Path]) -> None:

@@ -77,6 +77,7 @@ def test_padding_is_no_part_of_the_image(hospital, trained, tmp_path):
         (["--criterion", "dsl"], "did you mean 'dsal'"),
         (["--option", "pears=all"], "did you mean 'pairs'"),
         (["--option", "pairs=none"], "pairs must be one of main, all"),
+        (["--option", "pairs=$print(1)"], "would be run as code"),
         (["--criterion", "ensemble"], "two models at least"),
         (["--passes", "3"], "no number of passes"),
         (["--criterion", "tta", "--passes", "1"], "passes must be 2 or more"),
