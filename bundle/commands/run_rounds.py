@@ -50,6 +50,7 @@ row a round) and report.html. Killed at any moment, the same command goes on and
 """
 
 STAGE = "run_rounds"
+NAMED = 20  # images that a line each is printed for
 # What may change from call to call, such as where the masks are; the rest is the request.
 _FREE = ("out", "overwrite", "masks", "exclude", "copy_to", "link", "rounds")
 
@@ -136,18 +137,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Waiting(Exception):
-    """The expert has to label first."""
-
-
 class _Loop:
     """The rounds of one request, each step done where its output is not there."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         from bundle.data.datalist import load_datalist
+        from bundle.embedding import Embeddings
         from bundle.run.workflow import shipped_weights
         from bundle.selection import available_criteria, find_criterion, find_strategy
         from bundle.selection.query import resolve_diversity
+        from bundle.selection.strategy import require_number
 
         self.args, self.out = args, Path(args.out).absolute()
         for name, least in (("rounds", 0), ("per_round", 1), ("weak_per_round", 1), ("members", 2)):
@@ -160,6 +159,12 @@ class _Loop:
         self.criterion = find_criterion(args.strategy) if args.strategy in available_criteria() else None
         self.options = parse_options(args.option)
         (self.criterion or find_strategy(args.strategy)).resolve(self.options)
+        if self.criterion is not None:
+            self.criterion.passes(args.passes)
+        require_number("weak_weight", args.weak_weight, most=1, above=True)
+        require_number("weak_agreement", args.weak_agreement, most=1)
+        if args.embeddings is not None:
+            Embeddings.load(args.embeddings)
         self.spread = resolve_diversity(args.diversity, parse_options(args.diversity_option))
         self.datalist = load_datalist(args.datalist)
         self.masks = Path(args.masks or self.datalist.label_root or "masks")
@@ -199,12 +204,11 @@ class _Loop:
             one = self.state.round(number)
             if one.finished:
                 continue
-            try:
-                self._do(one)
-            except _Waiting as waiting:
-                return Path(str(waiting))
-            if not self.state.round(number).finished:
-                break
+            waiting = self._do(one)
+            self._tell(None if waiting is None else number)
+            if waiting is not None or not self.state.round(number).finished:
+                return waiting
+        self._tell(None)  # a kill may have come between the end of a round and its report
         return None
 
     def table(self) -> list[str]:
@@ -216,25 +220,30 @@ class _Loop:
             for row in self.state.rows()
         ]
 
-    def _do(self, one: Round) -> None:
-        """All steps of a round, in their order."""
+    def _do(self, one: Round) -> Path | None:
+        """All steps of a round, in their order. Returns what to annotate first, or None where it went to its end."""
+        from bundle.rounds.oracle import without_label
+
         if not one.queried:
             queried = self.initial if one.number == 0 else self._query(one.number)
             if not queried:
                 logger.warning("no image is left to ask for, so the rounds end before round %d", one.number)
-                return
+                return None
             one = self.state.keep(dataclasses.replace(one, queried=tuple(queried)))
         one = self._replace_excluded(one)
-        labelled = self._labelled(one)
+        ids = [*self.state.labelled(one.number), *one.queried]
+        labelled = self._labelled(one.number, ids)
+        missing = without_label(labelled, ids)
+        if missing:
+            return self._ask(one.number, labelled, missing, of=len(ids))
+        learned = labelled.with_training(ids)
         folder = self._folder(one.number)
-        labelled.save(folder / "datalist.json")
+        learned.save(folder / "datalist.json")
         if not one.pseudo and self._pseudo_quota(one.number):
-            one = self.state.keep(self._with_pseudo_labels(one, labelled))
+            one = self.state.keep(self._with_pseudo_labels(one, learned))
         self._train(one, folder)
-        one = dataclasses.replace(one, scores=self._evaluate(folder), finished=True)
-        self.state.keep(one)
-        self.state.write_table()
-        self._report(labelled)
+        self.state.keep(dataclasses.replace(one, scores=self._evaluate(folder), finished=True))
+        return None
 
     # The strong labeller
 
@@ -336,46 +345,38 @@ class _Loop:
         found = Embeddings.load(folder)
         return found.subset(sorted(pool & set(found.ids)))
 
-    def _labelled(self, one: Round) -> Datalist:
-        """The datalist with all labels up to this round to train on; raises _Waiting where some are missing."""
-        from bundle.rounds.oracle import take_masks, without_label, write_to_annotate
+    def _labelled(self, number: int, ids: Sequence[str]) -> Datalist:
+        """The datalist with the labels that the oracle has given so far."""
+        if self.args.oracle == "simulated":
+            return self.datalist
+        from bundle.rounds.oracle import take_masks
         from bundle.run.quarantine import Quarantine
 
-        ids = [*self.state.labelled(one.number), *one.queried]
-        found = self.datalist
-        folder = self._folder(one.number)
-        if self.args.oracle == "folder":
-            aside = Quarantine(self.masks)
-            found = take_masks(found, ids, self.masks, quarantine=aside)
-            folder.mkdir(parents=True, exist_ok=True)
-            aside.write(folder)
-        missing = without_label(found, ids)
-        if missing and self.args.oracle == "simulated":
+        aside = Quarantine(self.masks)
+        found = take_masks(self.datalist, ids, self.masks, quarantine=aside)
+        aside.write(self._folder(number))
+        return found
+
+    def _ask(self, number: int, labelled: Datalist, missing: list[str], *, of: int) -> Path:
+        """Say which labels are to come, and return the list of them."""
+        from bundle.rounds.oracle import write_to_annotate
+
+        if self.args.oracle == "simulated":
             raise ValueError(
-                f"the simulated oracle needs masks; {len(missing)} of {len(ids)} images have none, the first is "
+                f"the simulated oracle needs masks; {len(missing)} of {of} images have none, the first is "
                 f"{missing[0]!r}: list the images with --masks, or use --oracle folder"
             )
-        if missing:
-            listed = write_to_annotate(folder, found, missing)
-            self._hand_over(one, missing)
-            print(f"round {one.number}: {len(ids) - len(missing)} of {len(ids)} labels are there, to come:")
-            print("\n".join(f"  {identifier}" for identifier in missing[:20]))
-            if len(missing) > 20:
-                print(f"  and {len(missing) - 20} more, all in {listed}")
-            raise _Waiting(str(listed))
-        return found.with_training(ids)
-
-    def _hand_over(self, one: Round, ids: list[str]) -> None:
-        """Copies for a viewer, made once: what was annotated meanwhile may stay there."""
-        if self.args.copy_to is None:
-            return
-        target = self.args.copy_to / f"round_{one.number}"
-        if target.exists():
-            return
-        with atomic_folder(target) as folder:
-            write_copies(
-                ids, self.datalist, folder, link=self.args.link, strategy=self.args.strategy, seed=self.args.seed
-            )
+        listed = write_to_annotate(self._folder(number), labelled, missing)
+        copies = self.args.copy_to and self.args.copy_to / f"round_{number}"
+        if copies and not copies.exists():  # made once: what was annotated there meanwhile stays
+            about = {"strategy": self.args.strategy, "seed": self.args.seed}
+            with atomic_folder(copies) as folder:
+                write_copies(missing, labelled, folder, link=self.args.link, **about)
+        print(f"round {number}: {of - len(missing)} of {of} labels are there, to come:")
+        print("\n".join(f"  {identifier}" for identifier in missing[:NAMED]))
+        if len(missing) > NAMED:
+            print(f"  and {len(missing) - NAMED} more, all in {listed}")
+        return listed
 
     # The weak labeller
 
@@ -467,16 +468,21 @@ class _Loop:
             "dice_high": dice["high"],
         }
 
-    def _report(self, labelled: Datalist) -> None:
+    def _tell(self, waiting: int | None) -> None:
+        """Write the table, and the report where a round is finished."""
         from bundle.report.pages import write_rounds_report
 
+        self.state.write_table()
+        if not self.state.rows():
+            return
         write_rounds_report(
             self.out / "report.html",
             rounds=self.state.rows(),
+            waiting=waiting,
             folder=self.out / "rounds",
             strategy=self.args.strategy,
-            image_paths={name: Path(path) for name, path in image_paths(labelled).items()},
-            modality=labelled.modality,
+            image_paths={name: Path(path) for name, path in image_paths(self.datalist).items()},
+            modality=self.datalist.modality,
         )
 
     def _needed_ssl_weights(self) -> Path:

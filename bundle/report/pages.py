@@ -124,6 +124,7 @@ def write_rounds_report(
     strategy: str,
     image_paths: Mapping[str, Path],
     modality: str | os.PathLike[str] | Modality,
+    waiting: int | None = None,
 ) -> Path:
     """Write the report of rounds after the cold start.
 
@@ -134,6 +135,7 @@ def write_rounds_report(
         strategy: name of the criterion or strategy that asked.
         image_paths: id to file; an id without one is a gap in the montage.
         modality: how to read the files.
+        waiting: number of a round that waits for the expert.
 
     Returns:
         Path of the page.
@@ -141,7 +143,7 @@ def write_rounds_report(
     page = render_page(
         title=f"Rounds: {rounds[-1]['labels']} labels, asked for by {strategy}",
         lead="Each round asks the expert for the images that the last model is least sure of, and trains anew.",
-        sections=RoundsPart(rounds, folder, strategy, image_paths, modality).sections(),
+        sections=RoundsPart(rounds, folder, strategy, image_paths, modality, waiting).sections(),
     )
     return write_text(path, page)
 

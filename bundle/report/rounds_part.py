@@ -25,6 +25,7 @@ class RoundsPart:
         strategy: name of the criterion or strategy.
         image_paths: id to file.
         modality: how to read the files.
+        waiting: number of a round that waits for the expert, or None.
     """
 
     rounds: Sequence[Mapping[str, Any]]
@@ -32,6 +33,7 @@ class RoundsPart:
     strategy: str
     image_paths: Mapping[str, Path]
     modality: Any
+    waiting: int | None = None
 
     def sections(self) -> list[Section]:
         """The course of all rounds, then the images of each, the last round first."""
@@ -40,6 +42,8 @@ class RoundsPart:
             course.add(build)
         images = Section("asked", "What was asked for")
         pseudo = Section("pseudo", "What the model drew itself")
+        if self.waiting:
+            images.add(lambda: self._asked(self.waiting or 0))
         for row in reversed(self.rounds):
             number = int(row["round"])
             if number:
@@ -92,13 +96,15 @@ class RoundsPart:
 
     def _asked(self, number: int) -> Tiles:
         rows = _table(self.folder / str(number) / "query" / "selection.csv")
-        tiles = selection_montage(rows, self.image_paths, self.modality, title=f"Round {number}", most=SHOWN)
+        title = f"Round {number}" + (", to be annotated" if number == self.waiting else "")
+        tiles = selection_montage(rows, self.image_paths, self.modality, title=title, most=SHOWN)
         named = [
             dataclasses.replace(one, label=f"{one.label} · {float(row['score']):.3f}")
             for one, row in zip(tiles.tiles, rows, strict=False)
         ]
+        last = self.waiting or self.rounds[-1]["round"]
         caption = "Under each image its rank, its score and id. A score above 1: the model found nothing on it."
-        return dataclasses.replace(tiles, tiles=named, caption=caption, folded=number != self.rounds[-1]["round"])
+        return dataclasses.replace(tiles, tiles=named, caption=caption, folded=number != last)
 
     def _pseudo(self, row: Mapping[str, Any]) -> Iterator[Block]:
         folder = self.folder / str(row["round"]) / "pseudo"

@@ -81,9 +81,9 @@ class RoundsState:
         return one
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each round that has begun, with the keys of ``COLUMNS``; None where a figure is not there."""
+        """A row for each finished round, with the keys of ``COLUMNS``; None where a figure is not there."""
         rows, labels = [], 0
-        for one in self.rounds:
+        for one in (one for one in self.rounds if one.finished):
             labels += len(one.queried)
             counts = {"round": one.number, "labels": labels, "queried": len(one.queried)}
             pseudo = {"pseudo_labels": len(one.pseudo), "pseudo_dice": one.pseudo_dice}

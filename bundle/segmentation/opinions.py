@@ -29,20 +29,18 @@ class OpinionNetwork(nn.Module):
     Args:
         networks: the models; more than one for the kind ``ensemble`` alone.
         kind: one of ``bundle.selection.criterion.KINDS``.
-        count: opinions of the kinds ``dropout`` and ``views``; at least 2.
+        count: opinions of the kinds ``dropout`` and ``views``.
         limits: what the modality allows, for the kind ``views``.
     """
 
     def __init__(
-        self, networks: Sequence[UNet], kind: str, *, count: int | None = None, limits: Augmentation | None = None
+        self, networks: Sequence[UNet], kind: str, *, count: int = 1, limits: Augmentation | None = None
     ) -> None:
         super().__init__()
         if kind == "ensemble" and len(networks) < 2:
             raise ValueError(f"an ensemble needs two models at least, got {len(networks)}: give --model again")
         if kind != "ensemble" and len(networks) != 1:
             raise ValueError(f"opinions of kind {kind!r} are one model's, got {len(networks)} models")
-        if kind in ("dropout", "views") and (count is None or count < 2):
-            raise ValueError(f"passes must be 2 or more for opinions of kind {kind!r}, got {count}")
         if kind == "dropout" and networks[0].dropout.p == 0:
             raise ValueError("this model was trained without dropout, so its passes would all be equal; train with it")
         self.networks, self.kind, self.count = nn.ModuleList(networks), kind, count
@@ -66,7 +64,6 @@ class OpinionNetwork(nn.Module):
     def _of_views(self, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
         """Every mirroring that the modality allows in turn, the image itself first, and from the second turn on with
         another gamma, contrast, brightness and colour. What else a modality allows could not be undone without loss."""
-        assert self.count is not None
         axes = [2 + "xy".index(name) for name in self.limits.flip]
         mirrorings = [part for size in range(len(axes) + 1) for part in itertools.combinations(axes, size)]
         chosen = [mirrorings[view % len(mirrorings)] for view in range(self.count)]
@@ -96,11 +93,10 @@ def opinion_network(
         ValueError: weights of another modality or size or that are not whole, or what :class:`OpinionNetwork` refuses.
     """
     chosen = find_criterion(criterion)
-    if passes is not None and chosen.count is None:
-        raise ValueError(f"criterion {criterion!r} takes what there is, so it has no number of passes; got {passes}")
+    count = chosen.passes(passes)
     paths = [models] if isinstance(models, (str, os.PathLike)) else list(models)
     networks = [_load(path, modality) for path in paths]
-    found = OpinionNetwork(networks, chosen.opinions, count=passes or chosen.count, limits=modality.augmentation)
+    found = OpinionNetwork(networks, chosen.opinions, count=count or 1, limits=modality.augmentation)
     prepare_network(found, device)
     return found.eval()
 

@@ -62,6 +62,20 @@ class Criterion:
         """The defaults with ``given`` over them. Raises ValueError for a name that is no option."""
         return resolve_options(self.options, given, f"criterion {self.name!r}")
 
+    def passes(self, given: int | None) -> int | None:
+        """Opinions an image: as many as ``given``, or the criterion's own number.
+
+        Raises:
+            ValueError: the number cannot be chosen, or one alone would have nothing to differ from.
+        """
+        if given is None:
+            return self.count
+        if self.count is None:
+            raise ValueError(f"criterion {self.name!r} takes what there is, so it has no number of passes; got {given}")
+        if given < 2:
+            raise ValueError(f"passes must be 2 or more to differ from each other, got {given}")
+        return given
+
 
 _REGISTRY: dict[str, Criterion] = {}
 

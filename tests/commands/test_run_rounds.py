@@ -180,6 +180,7 @@ def test_an_expert_s_masks_are_waited_for_and_lead_to_the_same_rounds(
     annotate(first[0]["queried"])
     assert run_verb("run_rounds", arguments) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "rounds/1/to_annotate.csv")
+    assert "Round 1, to be annotated (all 2)" in (out / "report.html").read_text()
     annotate(first[1]["queried"])
     refused = tmp_path / "refused"  # looked at in a copy, as if the expert had refused the second of the two
     shutil.copytree(out, refused)
@@ -226,6 +227,10 @@ def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
         (["--per-round", "0"], "--per-round must be at least 1"),
         (["--weak-from", "0"], "--weak-from must be at least 1"),
         (["--oracle", "folder", "--masks", "nowhere"], "--masks must be the folder"),
+        (["--weak-weight", "0"], "weak_weight must be a number above 0"),
+        (["--passes", "3"], "no number of passes"),
+        (["--strategy", "bald", "--passes", "1"], "passes must be 2 or more"),
+        (["--embeddings", "nowhere"], "holds no embeddings"),
         (["--link"], "--link needs --copy-to"),
         (["--diversity-option", "shortlist=3"], "no option 'shortlist'"),
     ],
