@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 VERBS = {
+    "inspect_images": "what a folder of images holds, and what of it cannot be used",
     "make_datalist": "list a folder's images with ids, patients and splits",
     "pretrain": "self-supervised pretraining on the unlabelled pool",
     "embed": "images to vectors, with the pretrained encoder",

@@ -20,14 +20,25 @@ Research software: not a medical device.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--images", required=True, help="folder of images, searched with its subfolders")
+    parser.add_argument(
+        "--images", required=True, help="folder of images, with subfolders and zip archives; or a zip, or a DICOMDIR"
+    )
     parser.add_argument("--model", help="fine-tuned weights (default: those shipped for the modality)")
     parser.add_argument("--out", required=True, help="folder for the masks")
     parser.add_argument("--identity-key", help="identity.key of the datalist, for the same DICOM ids as there")
     parser.add_argument(
+        "--keep-uids", action="store_true", help="DICOM identifiers as they are, instead of keyed hashes"
+    )
+    parser.add_argument("--frames", choices=("first", "all"), help="of DICOM files with several (default: first)")
+    parser.add_argument(
         "--dicom-seg",
         action="store_true",
         help="also write a DICOM Segmentation of every DICOM image; it names the patient, as its image does",
+    )
+    parser.add_argument(
+        "--dicom-overlay",
+        action="store_true",
+        help="also write the outlines drawn on the image as a DICOM picture, for viewers that show no segmentation",
     )
     add_workflow_options(parser, seed=False)
 
@@ -43,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
         output_dir=absolute(args.out),
         model=absolute(model),
         identity_key=absolute(args.identity_key),
+        keep_uids=True if args.keep_uids else None,
+        frames=args.frames,
         dicom_seg=True if args.dicom_seg else None,
+        dicom_overlay=True if args.dicom_overlay else None,
     )
     folder = claim_folder(args.out, {"stage": "infer", **overrides}, overwrite=args.overwrite)
     run_workflow("infer", overrides)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +32,11 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder of the images, with subfolders"
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the images, with subfolders and zip archives; or a zip archive, or a DICOMDIR",
     )
     parser.add_argument("--modality", required=True, help="dermoscopy, chest_xray, or the path of your own YAML file")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the datalist to write")
@@ -65,20 +67,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-uids", action="store_true", help="DICOM identifiers as they are, instead of keyed hashes"
     )
+    parser.add_argument(
+        "--frames",
+        choices=("first", "all"),
+        default="first",
+        help="of DICOM files with several frames (default: first; all makes each an image)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the datalist if it is there")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make and write the datalist, its quarantine and its run record; the last line is the datalist's path."""
+    from bundle.data import dicom
     from bundle.data.datalist import make_datalist
     from bundle.data.identity import KEY_FILE
+    from bundle.data.tree import UNPACKED
     from bundle.run.atomic import OutputExists
     from bundle.run.quarantine import Quarantine
     from bundle.run.record import RunRecord, file_fingerprint
-
-    # What its decoders log and warn of a broken file is in quarantine.csv, in one line and without any tag's value.
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module="pydicom")
 
     out: Path = args.out
     if out.suffix != ".json":
@@ -87,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         raise OutputExists(out)
     tables = {"split_csv": file_fingerprint(args.split_csv)} if args.split_csv else {}
     record = RunRecord("make_datalist", settings=vars(args), seed=args.seed, fingerprints=tables)
-    quarantine = Quarantine(args.images.resolve())
+    images = args.images.resolve()
+    quarantine = Quarantine(images.parent if dicom.is_directory(images) else images)
     with record.timed("inventory"):
         try:
             datalist = make_datalist(
@@ -101,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
                 group=args.group,
                 seed=args.seed,
                 keep_uids=args.keep_uids,
+                frames=args.frames,
+                unpacked=out.parent / UNPACKED,
                 quarantine=quarantine,
             )
         except ValueError:

@@ -34,6 +34,7 @@ from typing import Any
 from bundle.data.identity import Pseudonyms, derive_id
 from bundle.data.modality import Modality, load_modality
 from bundle.data.split import Entry, group_of, split_entries
+from bundle.data.tree import ImageTree, root_of
 from bundle.run.atomic import write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import content_fingerprint
@@ -52,6 +53,7 @@ class Datalist:
         root: folder that every ``image`` lies below.
         label_root: folder that every ``label`` lies below; None where there are no labels.
         sections: name of each of ``SECTIONS`` to its entries.
+        unpacked_root: folder of what the zip archives below ``root`` hold; None where there are none.
 
     Raises:
         ValueError: an id twice in a section, a test image or patient elsewhere, validation mixed with training, or a
@@ -62,6 +64,7 @@ class Datalist:
     root: Path
     label_root: Path | None
     sections: Mapping[str, tuple[Entry, ...]]
+    unpacked_root: Path | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.sections) - set(SECTIONS)
@@ -91,10 +94,14 @@ class Datalist:
             ValueError: an unknown section, or a path that leaves its root (by ``..`` or a link).
         """
         found = [entry for entry in self._entries(name) if "label" in entry or not labelled]
-        root, label_root = self.root.resolve(), self.label_root.resolve() if self.label_root else None
+        root, label_root, unpacked_root = (
+            folder.resolve() if folder else None for folder in (self.root, self.label_root, self.unpacked_root)
+        )
+        assert root is not None
         resolved = []
         for entry in found:
-            absolute = {**entry, "image": str(_below(root, entry["image"], "image"))}
+            place = root_of(entry["image"], root, unpacked_root)
+            absolute = {**entry, "image": str(_below(place, entry["image"], "image"))}
             if "label" in entry:
                 if label_root is None:
                     raise ValueError(f"entry {entry['id']!r} has a label, so the datalist must tell its label_root")
@@ -142,6 +149,8 @@ class Datalist:
         content: dict[str, Any] = {"modality": self.modality_name, "root": str(self.root)}
         if self.label_root is not None:
             content["label_root"] = str(self.label_root)
+        if self.unpacked_root is not None:
+            content["unpacked_root"] = str(self.unpacked_root)
         return write_json(path, {**content, **{name: list(self.sections[name]) for name in SECTIONS}})
 
     def _entries(self, name: str) -> tuple[Entry, ...]:
@@ -169,6 +178,8 @@ def make_datalist(
     group: str | None = None,
     seed: int = 0,
     keep_uids: bool = False,
+    frames: str = "first",
+    unpacked: str | os.PathLike[str] | None = None,
     quarantine: Quarantine | None = None,
 ) -> Datalist:
     """List a folder of images, and its masks where there are some.
@@ -178,7 +189,7 @@ def make_datalist(
     another size than their image, or without an image. An image whose mask is set aside stays, without label.
 
     Args:
-        images: the data root; walked with all its folders, hidden files left out.
+        images: the data root; walked with all its folders, hidden files left out. Or a zip archive, or a DICOMDIR.
         modality: name of a modality, or the path of the user's own.
         key_file: the secret of the pseudonyms of DICOM files, made when it is needed and not there.
         masks: folder of the masks. A mask belongs to the image with the same path below its folder, suffixes aside; the
@@ -190,6 +201,8 @@ def make_datalist(
             replaces PatientID.
         seed: of both draws. The order of the files changes nothing.
         keep_uids: SOPInstanceUID and PatientID as they are, without hash.
+        frames: of DICOM files with several frames the ``first`` alone, or ``all``, each an image of its own.
+        unpacked: where zip archives are unpacked; None passes them over.
         quarantine: collects what is set aside.
 
     Raises:
@@ -198,18 +211,19 @@ def make_datalist(
     from bundle.data.inventory import take_inventory  # brings MONAI along, which a mere load has no need of
 
     kind = load_modality(modality)
-    root = Path(images).resolve()
     label_root = Path(masks).resolve() if masks is not None else None
-    for folder, option in ((root, "--images"), (label_root, "--masks")):
-        if folder is not None and not folder.is_dir():
-            raise ValueError(f"{option} must be a folder, got {folder}")
+    if label_root is not None and not label_root.is_dir():
+        raise ValueError(f"--masks must be a folder, got {label_root}")
+    unpacked = Path(unpacked).resolve() if unpacked is not None else None
+    tree = ImageTree(images, unpacked=unpacked, leave_out=[label_root] if label_root else [])
     entries = take_inventory(
-        root,
+        tree,
         modality=kind,
         masks=label_root,
         pseudonyms=Pseudonyms(key_file, keep=keep_uids),
         group=group,
-        quarantine=quarantine if quarantine is not None else Quarantine(root),
+        quarantine=quarantine if quarantine is not None else Quarantine(tree.root),
+        frames=frames,
     )
     sections = split_entries(
         entries,
@@ -219,7 +233,8 @@ def make_datalist(
         seed=seed,
     )
     own = Path(modality).suffix in (".yaml", ".yml")
-    return Datalist(str(Path(modality).resolve()) if own else kind.name, root, label_root, sections)
+    used = unpacked if unpacked is not None and unpacked.is_dir() and not tree.root.is_relative_to(unpacked) else None
+    return Datalist(str(Path(modality).resolve()) if own else kind.name, tree.root, label_root, sections, used)
 
 
 def load_datalist(path: str | os.PathLike[str]) -> Datalist:
@@ -244,12 +259,13 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
         for entry in entries:
             _check_entry(entry, f"{file}: section {name}")
         sections[name] = tuple(entries)
-    label_root = content.get("label_root")
+    label_root, unpacked_root = content.get("label_root"), content.get("unpacked_root")
     return Datalist(
         modality_name=str(content["modality"]),
         root=_root(file, content["root"], "root"),
         label_root=_root(file, label_root, "label_root") if label_root is not None else None,
         sections=sections,
+        unpacked_root=_root(file, unpacked_root, "unpacked_root") if unpacked_root is not None else None,
     )
 
 

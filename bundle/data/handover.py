@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bundle.data import dicom, nifti, pictures
+from bundle.data.frames import split_frame
 from bundle.run.atomic import write_csv
 
 logger = logging.getLogger(__name__)
@@ -52,14 +53,15 @@ def hand_over(images: Sequence[tuple[str, Path]], folder: Path, *, link: bool = 
     rows = []
     for rank, (identifier, path) in enumerate(images, start=1):
         name = f"{rank:0{digits}d}_{safe_name(identifier)}{_suffix(path)}"
+        file = split_frame(path)[0]  # a frame goes with its whole file
         try:
-            with path.open("rb"):  # a link to nowhere would be made without a word
+            with file.open("rb"):  # a link to nowhere would be made without a word
                 pass
         except OSError as error:
             logger.warning("image %r is not handed over: %s", identifier, error.strerror or error)
             missing.append(identifier)
         else:  # what cannot be written, as on a full disk, is an error of the whole
-            put(path, folder / name)
+            put(file, folder / name)
             files[rank] = name
         rows.append({"rank": rank, "file": files.get(rank, ""), "id": identifier})
     write_csv(folder / TABLE, rows, COLUMNS)

@@ -17,6 +17,7 @@ import stat
 from pathlib import Path
 
 from bundle.data import dicom, pictures
+from bundle.data.frames import split_frame, split_name
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,15 @@ _SUFFIXES = (".nii.gz", *pictures.SUFFIXES, *dicom.SUFFIXES, ".nii")
 
 
 def strip_suffix(name: str) -> str:
-    """A name without the suffix of an image format; another dot, as in a UID that names a file, stays."""
-    lower = name.lower()
+    """A name without the suffix of an image format; another dot, as in a UID that names a file, stays.
+
+    Of a frame the file's suffix goes: ``a.dcm/frames/3`` becomes ``a/frames/3``.
+    """
+    file, frame = split_name(name)
+    lower = file.lower()
     for suffix in _SUFFIXES:
-        if lower.endswith(suffix) and len(name.rsplit("/", 1)[-1]) > len(suffix):
-            return name[: -len(suffix)]
+        if lower.endswith(suffix) and len(file.rsplit("/", 1)[-1]) > len(suffix):
+            return file[: -len(suffix)] + frame
     return name
 
 
@@ -71,7 +76,7 @@ class Pseudonyms:
 
 
 def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tuple[str, str | None]:
-    """Id and group of a DICOM file.
+    """Id and group of a DICOM file, or of one of its frames: ``<id>-0003`` is the third.
 
     Without a SOPInstanceUID the id is taken from the file's bytes; without a PatientID the group is the study's, and
     without either there is none.
@@ -79,15 +84,17 @@ def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tupl
     Raises:
         UnreadableImage: the header cannot be read.
     """
-    header = dicom.read_header(path)
+    file, frame = split_frame(path)
+    header = dicom.read_header(file)
     uid = str(header.get("SOPInstanceUID") or "").strip()
     if not uid:
-        uid = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        uid = hashlib.sha256(file.read_bytes()).hexdigest()
+    identifier = pseudonyms.of("image", uid) + (f"-{frame:04d}" if frame else "")
     for tag, kind in (("PatientID", "patient"), ("StudyInstanceUID", "study")):
         owner = str(header.get(tag) or "").strip()
         if owner:
-            return pseudonyms.of("image", uid), pseudonyms.of(kind, owner)
-    return pseudonyms.of("image", uid), None
+            return identifier, pseudonyms.of(kind, owner)
+    return identifier, None
 
 
 def group_by_rule(identifier: str, rule: str) -> str | None:

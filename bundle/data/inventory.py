@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
+import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -13,26 +13,33 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from bundle.data import dicom, nifti, pictures
-from bundle.data.identity import Pseudonyms, derive_id, group_by_rule, identify_dicom, strip_suffix
+from bundle.data.frames import split_frame
+from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, strip_suffix
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import read_image
 from bundle.data.split import Entry
+from bundle.data.tree import ImageTree, walk
 from bundle.data.workers import worker_count
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import file_fingerprint
 
 logger = logging.getLogger(__name__)
 
+FRAMES = ("first", "all")
 MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_label")
 MASK_SUFFIXES = (*pictures.SUFFIXES, *nifti.SUFFIXES)
 Size = tuple[int, int]
 T = TypeVar("T")
 
 
+class NothingUsable(ValueError):
+    """A folder without a usable image."""
+
+
 def take_inventory(
-    root: Path,
+    tree: ImageTree,
     *,
     modality: Modality,
     masks: Path | None = None,
@@ -40,75 +47,72 @@ def take_inventory(
     group: str | None = None,
     quarantine: Quarantine,
     for_inference: bool = False,
+    frames: str = "first",
 ) -> list[Entry]:
-    """Every usable image below ``root`` as a datalist entry, sorted by id; the rest goes to ``quarantine``.
+    """Every usable image of a folder as a datalist entry, sorted by id; the rest goes to ``quarantine``.
 
     Args:
-        root: resolved folder of the images.
+        tree: the folder of the images.
         masks: resolved folder of the masks; inside ``root``, or ``root`` itself, will do as well.
         pseudonyms: gives DICOM files their ids and groups.
         group: regular expression for the group, on the path below ``root`` without suffix.
         for_inference: keep images with the same bytes under other names, since each is owed an answer, and decode only
             those that compete for an id: the others are decoded when they are segmented.
+        frames: of DICOM files with several frames the ``first`` alone, or ``all``, each an image of its own.
 
     Raises:
-        ValueError: no usable image at all, or a rule for the group that fits none.
+        NothingUsable: no usable image at all.
+        ValueError: a rule for the group that fits none, or a word for ``frames`` that is none.
     """
-    mask_files = _find_masks(masks, root) if masks is not None else []
-    candidates = _find_images(root, modality, quarantine, leave_out=masks, mask_files=set(mask_files))
+    # What decoders say of a broken file is told by its reason, without any tag's value.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")
+    if frames not in FRAMES:
+        raise ValueError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
+    mask_files = _find_masks(masks, tree.root) if masks is not None else []
+    candidates = _find_images(tree, modality, quarantine, mask_files=set(mask_files))
+    if frames == "all":
+        candidates = [image for path in candidates for image in dicom.frames_of(path)]
     doubtful = _namesakes(candidates) if for_inference else candidates
-    sizes = _decode_images(doubtful, modality, quarantine)
-    kept = sorted(set(candidates) - (set(doubtful) - set(sizes)))
+    sizes = _decode_images(doubtful, tree, modality, quarantine)
+    kept = sorted(set(candidates) - (set(doubtful) - set(sizes)), key=_in_order)
     if not for_inference:
-        kept = _without_copies(kept, root, quarantine)
-    dicom_files = {path for path in kept if modality.reader == "radiograph" and dicom.is_dicom(path)}
-    entries = _identified(kept, dicom_files, root, pseudonyms, group, quarantine)
+        kept = _without_copies(kept, tree, quarantine)
+    entries = _identified(kept, tree, pseudonyms, group, quarantine)
     if not entries:
-        raise ValueError(
-            f"no usable {modality.name} image below {root} ({quarantine.summary()}); "
+        raise NothingUsable(
+            f"no usable {modality.name} image below {tree.root} ({quarantine.summary()}); "
             f"a {modality.reader} modality reads {', '.join(_suffixes(modality))}"
         )
     if masks is not None:
-        stems = {strip_suffix(path.relative_to(root).as_posix()) for path in candidates}
-        _attach_masks(entries, mask_files, masks, stems, sizes, root, modality, quarantine)
+        stems = {strip_suffix(tree.relative(path)) for path in candidates}
+        sizes_below = {tree.relative(path): size for path, size in sizes.items()}
+        _attach_masks(entries, mask_files, masks, stems, sizes_below, modality, quarantine)
     return sorted(entries, key=lambda entry: entry["id"])
 
 
 def _suffixes(modality: Modality) -> tuple[str, ...]:
     if modality.reader == "picture":
-        return pictures.SUFFIXES
+        return (*pictures.SUFFIXES, *dicom.SUFFIXES)
     return (*pictures.SUFFIXES, *dicom.SUFFIXES, *nifti.SUFFIXES)
 
 
-def _walk(folder: Path, leave_out: Path | None = None) -> Iterator[Path]:
-    """All files below ``folder``, sorted within each folder, but hidden ones and those below ``leave_out``."""
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != leave_out)
-        for name in folders:
-            if (here / name).is_symlink():
-                logger.warning("%s is a link to a folder and is not followed", here / name)
-        yield from (here / name for name in sorted(names) if not name.startswith("."))
-
-
-def _find_images(
-    root: Path, modality: Modality, quarantine: Quarantine, *, leave_out: Path | None, mask_files: set[Path]
-) -> list[Path]:
+def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *, mask_files: set[Path]) -> list[Path]:
     """Files that are, or claim to be, images of the modality. Other files are none of our business, but counted."""
     found, other = [], 0
-    for path in _walk(root, leave_out if leave_out != root else None):
+    for path in tree.files(quarantine):
         if path in mask_files:
             continue
         named = path.name.lower().endswith(_suffixes(modality))
         # A hospital's export has no suffixes or any; so what no suffix speaks for is looked into.
-        if not named and not (modality.reader == "radiograph" and dicom.is_dicom(path)):
+        if not named and not dicom.is_dicom(path):
             other += 1
-        elif not path.resolve().is_relative_to(root):
-            quarantine.add(path, "link that leaves the data root")
+        elif not tree.holds(path):
+            quarantine.add(tree.shown(path), "link that leaves the data root")
         else:
             found.append(path)
     if other:
-        logger.info("%d other files below %s were passed over", other, root)
+        logger.info("%d other files below %s were passed over", other, tree.root)
     return sorted(found)
 
 
@@ -119,47 +123,55 @@ def _namesakes(paths: Sequence[Path]) -> list[Path]:
     return [path for path, stem in zip(paths, stems, strict=True) if shared[stem] > 1]
 
 
-def _decode_images(paths: Sequence[Path], modality: Modality, quarantine: Quarantine) -> dict[Path, Size]:
+def _in_order(path: Path) -> tuple[Path, int]:
+    """By path, and frames by their number: the second before the tenth."""
+    file, frame = split_frame(path)
+    return file, frame or 0
+
+
+def _decode_images(
+    paths: Sequence[Path], tree: ImageTree, modality: Modality, quarantine: Quarantine
+) -> dict[Path, Size]:
     """Path to (height, width) of all that decode."""
 
     def size_or_reason(path: Path) -> Size | str:
         try:
             height, width = read_image(path, modality).shape[:2]
         except UnreadableImage as error:
-            return error.reason
+            return f"{error.kind}: {error.reason}"
         return height, width
 
     sizes = {}
     for path, outcome in zip(paths, _in_threads(size_or_reason, paths, "decode images"), strict=True):
         if isinstance(outcome, str):
-            quarantine.add(path, f"unreadable: {outcome}")
+            quarantine.add(tree.shown(path), outcome)
         else:
             sizes[path] = outcome
     return sizes
 
 
-def _without_copies(paths: Sequence[Path], root: Path, quarantine: Quarantine) -> list[Path]:
+def _without_copies(paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine) -> list[Path]:
     """The first, by path, of all files with the same bytes. Only files of one length are hashed."""
     by_length: defaultdict[int, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_length[path.stat().st_size].append(path)
+    for file in {split_frame(path)[0]: None for path in paths}:
+        by_length[file.stat().st_size].append(file)
     suspects = sorted(path for same in by_length.values() if len(same) > 1 for path in same)
     digests = dict(zip(suspects, _in_threads(file_fingerprint, suspects, "find copies"), strict=True))
-    first: dict[str, Path] = {}
+    first: dict[tuple[str, int | None], Path] = {}
     kept = []
     for path in paths:
-        original = first.setdefault(digests.get(path, str(path)), path)
+        file, frame = split_frame(path)
+        original = first.setdefault((digests.get(file, str(file)), frame), path)
         if original is path:
             kept.append(path)
         else:
-            quarantine.add(path, f"duplicate: same bytes as {original.relative_to(root).as_posix()}")
+            quarantine.add(tree.shown(path), f"duplicate: same bytes as {tree.relative(original)}")
     return kept
 
 
 def _identified(
     paths: Sequence[Path],
-    dicom_files: set[Path],
-    root: Path,
+    tree: ImageTree,
     pseudonyms: Pseudonyms,
     rule: str | None,
     quarantine: Quarantine,
@@ -169,21 +181,21 @@ def _identified(
     owners: dict[str, str] = {}
     unmatched = 0
     for path in paths:
-        relative = path.relative_to(root).as_posix()
-        identifier, group = derive_id(path, root), None
+        relative = tree.relative(path)
+        identifier, group = strip_suffix(relative), None
         if rule is not None:
             group = group_by_rule(identifier, rule)
             unmatched += group is None
-        if path in dicom_files:
+        if dicom.is_dicom(path):
             try:
                 identifier, patient = identify_dicom(path, pseudonyms)
             except UnreadableImage as error:
-                quarantine.add(path, f"unreadable: {error.reason}")
+                quarantine.add(tree.shown(path), f"{error.kind}: {error.reason}")
                 continue
             # The path of a DICOM file may hold what its tags hold, so what a rule finds in it is hashed too.
             group = patient if rule is None else group and pseudonyms.of("patient", group)
         if identifier in owners:
-            quarantine.add(path, f"same id: {owners[identifier]} has it already")
+            quarantine.add(tree.shown(path), f"same id: {owners[identifier]} has it already")
             continue
         owners[identifier] = relative
         entries.append({"id": identifier, "image": relative, **({"group": group} if group else {})})
@@ -211,10 +223,10 @@ def _warn_of_one_patient(entries: Sequence[Entry]) -> None:
 
 def _find_masks(masks: Path, root: Path) -> list[Path]:
     """The mask files, sorted. In a folder that holds the images too, only names with a mask's ending are masks."""
-    files = [path for path in _walk(masks, root) if path.name.lower().endswith(MASK_SUFFIXES)]
+    files = [path for path in walk(masks, {root}) if path.name.lower().endswith(MASK_SUFFIXES)]
     if masks != root:
         return sorted(files)
-    stems = {strip_suffix(path.name) for path in _walk(masks)}
+    stems = {strip_suffix(path.name) for path in walk(masks)}
     return sorted(path for path in files if _trimmed(strip_suffix(path.name)) in stems)
 
 
@@ -231,12 +243,11 @@ def _attach_masks(
     mask_files: Sequence[Path],
     masks: Path,
     stems: set[str],
-    sizes: dict[Path, Size],
-    root: Path,
+    sizes: Mapping[str, Size],
     modality: Modality,
     quarantine: Quarantine,
 ) -> None:
-    """Give entries the label that fits them; ``stems`` are of all image files, also of those set aside."""
+    """Give entries the label that fits them; ``stems`` are of all images, also of those set aside."""
     exact: dict[str, Path] = {}
     ended: dict[str, Path] = {}
     for path in mask_files:
@@ -263,7 +274,7 @@ def _attach_masks(
             return f"unreadable mask: {error.reason}"
         except ValueError as error:
             return f"wrong mask: {error}"
-        image = sizes[root / entry["image"]]
+        image = sizes[entry["image"]]
         if size != image:
             return f"mask of another size: {size[1]} x {size[0]}, its image has {image[1]} x {image[0]}"
         return None

@@ -25,6 +25,9 @@ from typing import Any
 import yaml
 
 READERS = ("picture", "radiograph")
+# PS3.3 C.7.3.1.1.1, and names of old exports: what is projected or photographed, a plane by itself.
+RADIOGRAPHS = ("CR", "DX", "DR", "RG", "RF", "XA", "MG", "PX", "IO", "OT", "SC")
+PHOTOGRAPHS = ("XC", "DMS", "GM", "ES", "OP", "OT", "SC")
 _SHIPPED = Path(__file__).parent / "modalities"
 
 
@@ -88,12 +91,14 @@ class Modality:
         name: the file's stem.
         description: one phrase for reports.
         channels: channels of the network's input, 1 (grey) or 3 (RGB).
-        reader: ``"picture"`` (PNG, JPEG and the like) or ``"radiograph"`` (DICOM, and grey pictures).
+        reader: ``"picture"`` (photographs: PNG, JPEG, DICOM) or ``"radiograph"`` (DICOM, and grey pictures).
         labels: names of the foreground structures; the mask value of ``labels[i]`` is ``i + 1``, background is 0.
         size: side in pixels of the square canvas the network sees; a multiple of 16.
         augmentation: what random change the modality allows.
         data_source: the images that the shipped weights learned from, for the metadata; empty where none are shipped.
         codes: the coded term of a label, for DICOM segmentations; a label without one is a "Body structure".
+        dicom_modalities: the DICOM objects that are of this kind, by their tag Modality; others are set aside. None
+            given are those of the reader: ``RADIOGRAPHS`` or ``PHOTOGRAPHS``.
     """
 
     name: str
@@ -105,6 +110,7 @@ class Modality:
     augmentation: Augmentation = Augmentation()
     data_source: str = ""
     codes: Mapping[str, LabelCode] = dataclasses.field(default_factory=dict, hash=False)
+    dicom_modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
@@ -114,6 +120,9 @@ class Modality:
         _require(self.size > 0 and self.size % 16 == 0, "size", "a multiple of 16", self.size)
         _require(set(self.augmentation.flip) <= {"x", "y"}, "augmentation.flip", "x, y or none", self.augmentation.flip)
         _require(set(self.codes) <= set(self.labels), "codes", f"of {', '.join(self.labels)}", list(self.codes))
+        if not self.dicom_modalities:
+            own = RADIOGRAPHS if self.reader == "radiograph" else PHOTOGRAPHS
+            object.__setattr__(self, "dicom_modalities", own)
 
     @property
     def classes(self) -> int:

@@ -23,7 +23,10 @@ class UnreadableImage(ValueError):
     Attributes:
         path: the file.
         reason: why, in a few words without any data of a patient.
+        kind: what to count it under.
     """
+
+    kind = "unreadable"
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         # Both go to `args`, so that the error survives the way back from a worker process.

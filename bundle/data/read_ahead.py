@@ -71,7 +71,7 @@ class ReadAhead:
             try:
                 item = future.result()
             except Exception as error:
-                self.aside.add(self.dataset.data[position]["image"], f"unreadable: {_reason(error)}")
+                self.aside.add(self.dataset.data[position]["image"], _reason(error))
             else:
                 yield item
 
@@ -85,6 +85,6 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UnreadableImage):
-            return cause.reason
+            return f"{cause.kind}: {cause.reason}"
         cause = cause.__cause__
     raise error

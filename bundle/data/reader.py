@@ -13,6 +13,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from bundle.data import dicom, nifti, pictures
+from bundle.data.grayscale import stretch
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality, load_modality
 from bundle.data.pictures import LUMINANCE, UnreadableImage, read_grey_picture, read_picture
@@ -23,8 +24,9 @@ PathLike = str | os.PathLike[str]
 def read_image(path: PathLike, modality: str | os.PathLike[str] | Modality) -> np.ndarray:
     """Read an image of ``modality`` from a file, or from a folder that holds one DICOM file.
 
-    A ``picture`` modality takes PNG, JPEG, TIFF and BMP; a ``radiograph`` modality DICOM, grey pictures, and NIfTI with
-    one plane (stretched between its 0.5th and 99.5th percentile, since NIfTI carries no window).
+    A ``picture`` modality takes PNG, JPEG, TIFF, BMP and DICOM; a ``radiograph`` modality DICOM, grey pictures, and
+    NIfTI with one plane (stretched between its 0.5th and 99.5th percentile, since NIfTI carries no window). Of DICOM
+    those objects are taken whose kind the modality names. ``FILE/frames/3`` is the third frame of a DICOM file.
 
     Returns:
         (H, W, C) float32 in [0, 1] with C = ``modality.channels``: RGB, luminance, or grey repeated.
@@ -99,24 +101,38 @@ class _Loaded:
 def _load(path: PathLike, modality: Modality) -> _Loaded:
     file = _single_file(Path(path))
     if modality.reader == "picture":
-        colour = read_picture(file).astype(np.float32) / np.float32(255.0)
-        return _Loaded(colour if modality.channels == 3 else (colour @ LUMINANCE)[..., None])
-    grey, affine = _load_grey(file)
+        colour, affine = _load_colour(file, modality)
+        return _Loaded(colour if modality.channels == 3 else (colour @ LUMINANCE)[..., None], affine)
+    grey, affine = _load_grey(file, modality)
     return _Loaded(np.repeat(grey[..., None], modality.channels, axis=-1), affine)
 
 
-def _load_grey(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def _load_colour(file: Path, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+    if _is_dicom(file):
+        image = dicom.read_dicom(file, modalities=modality.dicom_modalities)
+        return image.rgb, _affine(image)
+    return read_picture(file).astype(np.float32) / np.float32(255.0), np.eye(4)
+
+
+def _load_grey(file: Path, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
     if nifti.is_nifti(file):
         values, affine = nifti.read_plane(file)
-        return dicom.stretch(values.astype(np.float32)), affine
-    if dicom.is_dicom(file):
-        radiograph = dicom.read_radiograph(file)
-        row, column = radiograph.spacing or (1.0, 1.0)
-        # DICOM counts x to the left and y to the back, RAS the other way: the affine that ITK gives to such a file.
-        return radiograph.pixels, np.diag([-column, -row, 1.0, 1.0])
-    if not file.name.lower().endswith(pictures.SUFFIXES):
-        raise UnreadableImage(file, "the content is no DICOM")
+        return stretch(values.astype(np.float32)), affine
+    if _is_dicom(file):
+        image = dicom.read_dicom(file, modalities=modality.dicom_modalities)
+        return image.grey, _affine(image)
     return read_grey_picture(file), np.eye(4)
+
+
+def _is_dicom(file: Path) -> bool:
+    """Whether to read a file as DICOM: by its content, or since its name claims nothing else."""
+    return dicom.is_dicom(file) or not file.name.lower().endswith(pictures.SUFFIXES)
+
+
+def _affine(image: dicom.DicomImage) -> np.ndarray:
+    """DICOM counts x to the left and y to the back, RAS the other way: the affine that ITK gives to such a file."""
+    row, column = image.spacing or (1.0, 1.0)
+    return np.diag([-column, -row, 1.0, 1.0])
 
 
 def _load_mask(path: PathLike, modality: Modality) -> _Loaded:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bundle.data.frames import split_frame
 from bundle.report.blocks import Tile, Tiles, tile
 from bundle.report.overlays import overlay
 from bundle.report.pictures import read_picture
@@ -124,4 +125,6 @@ def read_pixels(path: Path | None, modality: Any) -> np.ndarray | None:
 
 def _existing(name: str | None, folder: Path) -> Path | None:
     """The file that a table names: below the table's folder, or as it was written; None where it is not there."""
-    return next((path for path in (folder / name, Path(name)) if path.is_file()), None) if name else None
+    return (
+        next((path for path in (folder / name, Path(name)) if split_frame(path)[0].is_file()), None) if name else None
+    )

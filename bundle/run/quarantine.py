@@ -32,12 +32,14 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def counts(self) -> dict[str, int]:
+        """How many by reason, up to its first colon; the most frequent first."""
+        return dict(Counter(row["reason"].split(":")[0] for row in self.rows).most_common())
+
     def summary(self) -> str:
-        """One line for a person, counted by reason up to its first colon."""
-        kinds = Counter(row["reason"].split(":")[0] for row in self.rows)
-        return f"{len(self)} set aside" + (
-            f" ({', '.join(f'{n} × {kind}' for kind, n in kinds.most_common())})" if kinds else ""
-        )
+        """One line for a person, counted by reason."""
+        kinds = ", ".join(f"{n} × {kind}" for kind, n in self.counts().items())
+        return f"{len(self)} set aside" + (f" ({kinds})" if kinds else "")
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``quarantine.csv`` (path, reason) into ``folder``, also when empty: an old one would mislead."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bundle.data.identity import Pseudonyms
+from bundle.data.identity import KEY_FILE, Pseudonyms
 from bundle.data.inventory import take_inventory
 from bundle.data.modality import Modality, load_modality
+from bundle.data.tree import UNPACKED, ImageTree, root_of
 from bundle.run.quarantine import Quarantine
-
-KEY_FILE = "identity.key"
 
 
 def images_below(
@@ -19,37 +18,45 @@ def images_below(
     *,
     quarantine: str | os.PathLike[str],
     key_file: str | os.PathLike[str] | None = None,
+    keep_uids: bool = False,
+    frames: str = "first",
 ) -> list[dict[str, str]]:
     """Entries with ``id`` and absolute ``image`` for all images below ``folder``, sorted by id.
 
     None is decoded yet: what cannot be read shows when it is segmented.
 
     Args:
-        folder: searched with its subfolders.
+        folder: searched with its subfolders; or a zip archive, or a DICOMDIR.
         modality: what kind of image to look for.
-        quarantine: folder for ``quarantine.csv``; masks left there by an earlier run are no input.
+        quarantine: folder for ``quarantine.csv`` and, where there are any, for what zip archives hold; what an
+            earlier run left there is no input.
         key_file: private key of DICOM ids; a new one in ``quarantine`` where None.
+        keep_uids: SOPInstanceUIDs as they are, without hash.
+        frames: of DICOM files with several frames the ``first`` alone, or ``all``, each an image of its own.
 
     Raises:
         ValueError: there is no such folder, or no image in it.
     """
-    root, output = Path(folder).resolve(), Path(quarantine).resolve()
-    if not root.is_dir():
-        raise ValueError(f"dataset_dir must be a folder of images, got {folder}")
-    if output == root:
+    output = Path(quarantine).resolve()
+    try:
+        tree = ImageTree(folder, unpacked=output / UNPACKED, leave_out=[output])
+    except ValueError as error:
+        raise ValueError(f"dataset_dir: {error}") from None
+    if output == tree.place:
         raise ValueError(f"output_dir must not be the folder of the images itself, got {output}")
-    aside = Quarantine(root)
-    pseudonyms = Pseudonyms(Path(key_file) if key_file else output / KEY_FILE)
+    aside = Quarantine(tree.place)
     try:
         entries = take_inventory(
-            root, modality=load_modality(modality), pseudonyms=pseudonyms, quarantine=aside, for_inference=True
+            tree,
+            modality=load_modality(modality),
+            pseudonyms=Pseudonyms(Path(key_file) if key_file else output / KEY_FILE, keep=keep_uids),
+            quarantine=aside,
+            for_inference=True,
+            frames=frames,
         )
     finally:
-        # Segmentations that an earlier run left there are no images, and nobody takes them for such.
-        aside.rows = [row for row in aside.rows if not (root / row["path"]).is_relative_to(output)]
         aside.write(output)
     return [
-        {"id": entry["id"], "image": str(root / entry["image"])}
+        {"id": entry["id"], "image": str(root_of(entry["image"], tree.root, tree.unpacked) / entry["image"])}
         for entry in entries
-        if not (root / entry["image"]).is_relative_to(output)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,9 +38,10 @@ class WritePredictions(EachImage):
         classes: number of classes, background included.
         model: the weight file, for the record.
         settings: noted in the record.
-        dicom_seg: also write a DICOM Segmentation of every DICOM image beside its NIfTI. An image of which none can be
-            made is added to ``quarantine.csv``, and keeps its NIfTI.
-        modality: names and codes of the labels; needed with ``dicom_seg``.
+        dicom_seg: also write a DICOM Segmentation of every DICOM image beside its NIfTI, ``<id>.dcm``. An image of
+            which none can be made is added to ``quarantine.csv``, and keeps its NIfTI.
+        dicom_overlay: likewise the outlines on the image as a DICOM picture, ``<id>_overlay.dcm``.
+        modality: names and codes of the labels; needed with either.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class WritePredictions(EachImage):
         model: str | os.PathLike[str],
         settings: Mapping[str, Any],
         dicom_seg: bool = False,
+        dicom_overlay: bool = False,
         modality: Modality | None = None,
     ) -> None:
-        if dicom_seg and modality is None:
-            raise ValueError("dicom_seg needs the modality, which names the segments; got None")
+        if (dicom_seg or dicom_overlay) and modality is None:
+            raise ValueError("dicom_seg and dicom_overlay need the modality, which names the labels; got None")
         super().__init__(postprocessing, title="infer")
         self.folder, self.classes, self.model, self.settings = Path(folder), classes, model, dict(settings)
-        self.modality = modality if dicom_seg else None
+        self.modality, self.dicom_seg, self.dicom_overlay = modality, dicom_seg, dicom_overlay
 
     def begin(self) -> None:
         """Note the start and the model."""
@@ -82,21 +84,32 @@ class WritePredictions(EachImage):
             affine = np.asarray(image.meta["original_affine"], dtype=float)
             with atomic_file(target) as temporary:
                 nibabel.save(nibabel.Nifti1Image(plane[..., None], affine), temporary)
-        if self.modality is not None and is_dicom(source):
-            self._write_segmentation(item["id"], source, plane.T, self.modality)
+        if (self.dicom_seg or self.dicom_overlay) and is_dicom(source):
+            self._write_dicom(item["id"], source, plane.T)
         return {"id": item["id"], "image": str(source), "mask": str(target)}
 
-    def _write_segmentation(self, identifier: str, source: Path, mask: np.ndarray, modality: Modality) -> None:
-        """Write ``mask``, (rows, columns), as DICOM, or set its image aside."""
-        from bundle.segmentation.dicom_seg import write_segmentation  # heavy, and few runs want it
+    def _write_dicom(self, identifier: str, source: Path, mask: np.ndarray) -> None:
+        """Write ``mask``, (rows, columns), as the DICOM objects asked for, or set its image aside."""
+        assert self.modality is not None
+        for what, suffix, write in self._writers():
+            target = self._target(identifier, suffix)
+            try:
+                write(target, source, mask, self.modality, weights=self._model_fingerprint)
+            except UnreadableImage as error:
+                self._aside.add(source, f"no {what}: {error.reason}")
+            except ValueError as error:
+                self._aside.add(source, f"no {what}: {error}")
 
-        target = self._target(identifier, ".dcm")
-        try:
-            write_segmentation(target, source, mask, modality, weights=self._model_fingerprint)
-        except UnreadableImage as error:
-            self._aside.add(source, f"no DICOM SEG: {error.reason}")
-        except ValueError as error:
-            self._aside.add(source, f"no DICOM SEG: {error}")
+    def _writers(self) -> Iterator[tuple[str, str, Callable[..., Path]]]:
+        """What to write, the end of its name, and how. The library is heavy, and few runs want it."""
+        if self.dicom_seg:
+            from bundle.segmentation.dicom_seg import write_segmentation
+
+            yield "DICOM SEG", ".dcm", write_segmentation
+        if self.dicom_overlay:
+            from bundle.segmentation.dicom_overlay import write_overlay
+
+            yield "DICOM overlay", "_overlay.dcm", write_overlay
 
     def _target(self, identifier: str, suffix: str) -> Path:
         """The file of an id, which may not lead out of the folder."""
@@ -116,7 +129,7 @@ class WritePredictions(EachImage):
         self._record.content["fingerprints"]["model"] = self._model_fingerprint
         self._record.note("images", len(self.rows))
         if self._aside.rows:
-            self._record.note("without_dicom_seg", len(self._aside))
+            self._record.note("without_dicom", len(self._aside))
             self._aside.append(self.folder)
         self._record.write(self.folder)
         logger.info("%d masks in %s", len(self.rows), self.folder)

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -210,3 +211,41 @@ def test_a_folder_with_nothing_that_can_be_read_is_a_mistake(chest, tmp_path, ca
     assert run_verb("infer", arguments) == 2
     assert "none of the 1 images can be read" in capsys.readouterr().err
     assert [row["path"] for row in table(tmp_path / "out" / "quarantine.csv")] == ["a.png"]
+
+
+def test_outlines_come_as_dicom_pictures_and_every_frame_has_its_own_mask(chest, tmp_path):
+    images = tmp_path / "images"
+    pixels = np.random.default_rng(2).integers(0, 4096, (3, 40, 56), dtype=np.uint16)
+    tags = {"SeriesInstanceUID": "1.2.3.4", "SOPInstanceUID": "1.2.3.4.5"}
+    make_dicom(images / "run.dcm", pixels[0], NumberOfFrames=3, PixelData=pixels.tobytes(), **tags)
+    out = tmp_path / "out"
+    arguments = ["--images", str(images), "--model", str(chest / "model.pt"), "--modality", str(chest / "chest.yaml")]
+    wanted = ["--frames", "all", "--keep-uids", "--dicom-overlay", "--dicom-seg"]
+    assert run_verb("infer", [*arguments, *wanted, "--out", str(out)]) == 0
+    rows = table(out / "predictions.csv")
+    assert [row["id"] for row in rows] == ["1.2.3.4.5-0001", "1.2.3.4.5-0002", "1.2.3.4.5-0003"]
+    assert [row["image"] for row in rows] == [str(images / f"run.dcm/frames/{number}") for number in (1, 2, 3)]
+    assert not (out / "identity.key").exists()
+    for number, row in enumerate(rows, start=1):
+        classes = np.asarray(nibabel.load(row["mask"]).dataobj)[..., 0].T
+        segmentation, drawn = (pydicom.dcmread(out / f"{row['id']}{end}.dcm") for end in ("", "_overlay"))
+        np.testing.assert_array_equal(segmentation.pixel_array, np.stack([classes == 1, classes == 2]))
+        assert drawn.pixel_array.shape == (40, 56, 3)
+        assert drawn.SourceImageSequence[0].ReferencedFrameNumber == number
+
+
+def test_images_in_an_archive_have_masks(chest, tmp_path):
+    path = make_dicom(tmp_path / "a.dcm", np.random.default_rng(3).integers(0, 4096, (40, 56), dtype=np.uint16))
+    images = tmp_path / "images"
+    images.mkdir()
+    with zipfile.ZipFile(images / "ward.zip", "w") as archive:
+        archive.write(path, "deep/a")
+        archive.writestr("../leaves.dcm", path.read_bytes())
+    out = tmp_path / "out"
+    arguments = ["--images", str(images), "--model", str(chest / "model.pt"), "--modality", str(chest / "chest.yaml")]
+    for _ in range(2):
+        assert run_verb("infer", [*arguments, "--out", str(out)]) == 0
+        (row,) = table(out / "predictions.csv")
+        assert row["image"] == str(out / "unpacked" / "ward.zip" / "deep" / "a")
+        assert nibabel.load(row["mask"]).shape == (56, 40, 1)
+        assert [Path(row["path"]).name for row in table(out / "quarantine.csv")] == ["leaves.dcm"]

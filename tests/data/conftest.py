@@ -10,15 +10,29 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 
 
-def make_dicom(path: Path, pixels: np.ndarray | None, *, bits: int = 12, preamble: bool = True, **tags: Any) -> Path:
+def make_dicom(
+    path: Path,
+    pixels: np.ndarray | None,
+    *,
+    bits: int = 12,
+    preamble: bool = True,
+    syntax: UID = ExplicitVRLittleEndian,
+    **tags: Any,
+) -> Path:
     """Write a CR of (H, W) grey or (H, W, 3) colour pixels; ``tags`` replace or add to what it says of itself."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = tags.get("SOPInstanceUID") or generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian if preamble else ImplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax if preamble else ImplicitVRLittleEndian
     dataset = Dataset()
     dataset.SOPClassUID = ComputedRadiographyImageStorage
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
@@ -37,14 +51,17 @@ def make_dicom(path: Path, pixels: np.ndarray | None, *, bits: int = 12, preambl
         dataset.BitsAllocated = 8 * pixels.dtype.itemsize
         dataset.BitsStored, dataset.HighBit = bits, bits - 1
         dataset.PixelRepresentation = int(np.issubdtype(pixels.dtype, np.signedinteger))
-        content = pixels.tobytes()
+        content = pixels.astype(pixels.dtype.newbyteorder("<" if syntax.is_little_endian else ">")).tobytes()
         dataset.add_new("PixelData", "OB" if pixels.dtype.itemsize == 1 else "OW", content + b"\0" * (len(content) % 2))
     for tag, value in tags.items():
         setattr(dataset, tag, value)
+    if syntax.is_encapsulated:
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     path.parent.mkdir(parents=True, exist_ok=True)
     if preamble:
-        file = FileDataset(str(path), dataset, file_meta=meta, preamble=b"\0" * 128)
-        file.is_little_endian, file.is_implicit_VR = True, False
+        encoding = {"is_implicit_VR": syntax.is_implicit_VR, "is_little_endian": syntax.is_little_endian}
+        file = FileDataset(str(path), dataset, file_meta=meta, preamble=b"\0" * 128, **encoding)
+        file.is_little_endian, file.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
         file.save_as(path, write_like_original=False)
     else:
         dataset.is_little_endian, dataset.is_implicit_VR = True, True
@@ -62,10 +79,13 @@ def write_dicom(tmp_path: Path) -> Callable[..., Path]:
 def lookup_table() -> Callable[..., Dataset]:
     """``lookup_table(entries, first=..., bits=...)`` is an item of a modality or VOI LUT sequence."""
 
-    def make(entries: np.ndarray, *, first: int = 0, bits: int = 16) -> Dataset:
+    def make(entries: np.ndarray, *, first: int = 0, bits: int = 16, words: bool = True) -> Dataset:
         item = Dataset()
         item.add_new("LUTDescriptor", "US", [len(entries) % 65536, first, bits])
-        item.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+        if words:
+            item.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+        else:
+            item.add_new("LUTData", "US", entries.tolist())
         return item
 
     return make

@@ -22,7 +22,7 @@ from bundle.data.demo.folder import BLOCK_IMAGES, BLOCK_PATIENTS, patient_of
 from bundle.data.demo.noise import band_noise, fractal_noise
 from bundle.data.demo.radiograph import draw_chest, draw_radiograph
 from bundle.data.demo.strokes import Stroke, coverage
-from bundle.data.dicom import read_radiograph
+from bundle.data.dicom import read_dicom
 from bundle.data.pictures import LUMINANCE
 from bundle.run.atomic import OutputExists
 from bundle.run.seeds import numpy_stream
@@ -56,7 +56,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def luminance(path: Path) -> np.ndarray:
     """(H, W) in [0, 1] as a viewer shows it."""
     if path.suffix == ".dcm":
-        return read_radiograph(path).pixels
+        return read_dicom(path).pixels
     return np.asarray(Image.open(path), dtype=np.float32) @ LUMINANCE / 255
 
 
@@ -173,7 +173,7 @@ def test_both_lungs_are_in_the_mask() -> None:
 def test_bone_is_brighter_than_lung_and_air_is_dark(radiographs: list[Path]) -> None:
     """The spine, the middle column between the lungs, is brighter than the lungs in either interpretation."""
     for image in radiographs:
-        picture, mask = read_radiograph(image).pixels, mask_of(image, image.parents[2]) > 0
+        picture, mask = read_dicom(image).pixels, mask_of(image, image.parents[2]) > 0
         rows = np.flatnonzero(mask.any(axis=1))
         middle = slice(rows[0] + len(rows) // 2, rows[-1])
         columns = np.flatnonzero(mask.any(axis=0))

@@ -115,7 +115,7 @@ def test_a_config_can_name_the_reader(write_picture, reader):
 def test_a_refused_file_never_reaches_another_reader(write_dicom):
     """LoadImage tries all its readers in turn; one of them would read this without its window."""
     path = write_dicom(RAMP, Modality="SEG")
-    with pytest.raises(UnreadableImage, match="modality SEG"):
+    with pytest.raises(UnreadableImage, match="another modality: SEG"):
         LoadImage(reader=ClinicalReader("chest_xray"))(path)
 
 

@@ -1,0 +1,159 @@
+"""A folder as an archive hands it over: discs with a DICOMDIR, zip archives, links."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.fileset import FileSet
+
+from bundle.commands import run_verb
+from bundle.data.datalist import load_datalist
+from bundle.data.reader import read_image
+from bundle.data.tree import ImageTree
+from bundle.run.quarantine import Quarantine
+from tests.data.conftest import make_dicom
+
+RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+FULL = {"WindowCenter": 2048, "WindowWidth": 4096}
+# What a DICOMDIR wants to know of its images.
+TYPED = {"StudyDate": "20200101", "StudyTime": "120000", "StudyID": "1", "SeriesInstanceUID": "1.2", "SeriesNumber": 1}
+
+
+def table(path: Path) -> dict[str, str]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return {row["path"]: row["reason"] for row in csv.DictReader(handle)}
+
+
+@pytest.fixture
+def disc(tmp_path) -> Path:
+    """A disc of two images with its DICOMDIR, as a hospital burns it."""
+    files = FileSet()
+    for number in (1, 2):
+        path = make_dicom(tmp_path / f"{number}.dcm", RAMP + np.uint16(number), InstanceNumber=number, **TYPED)
+        files.add(pydicom.dcmread(path))
+        path.unlink()
+    files.write(tmp_path / "disc")
+    return tmp_path / "disc"
+
+
+def zipped(folder: Path, archive: Path) -> Path:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for path in sorted(folder.rglob("*")):
+            opened.write(path, path.relative_to(folder).as_posix())
+    return archive
+
+
+def listed(tmp_path: Path, images: Path, *more: str) -> tuple[Path, int]:
+    out = tmp_path / "run" / "datalist.json"
+    arguments = ["--images", str(images), "--modality", "chest_xray", "--out", str(out), *more]
+    return out, run_verb("make_datalist", arguments)
+
+
+def test_a_dicomdir_is_no_image_and_a_way_to_name_its_folder(disc, tmp_path):
+    for images in (disc, disc / "DICOMDIR"):
+        out, code = listed(tmp_path, images, "--overwrite")
+        assert code == 0
+        datalist = load_datalist(out)
+        assert len(datalist.ids("pool")) == 2 and datalist.root == disc
+        assert table(out.parent / "quarantine.csv") == {}
+
+
+def test_what_a_dicomdir_lists_in_vain_is_named(disc, tmp_path):
+    lost, kept = sorted(path for path in disc.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+    lost.unlink()
+    kept.rename(kept.with_name(kept.name.lower()))  # as some systems mount a disc
+    out, code = listed(tmp_path, disc)
+    assert code == 0
+    assert table(out.parent / "quarantine.csv") == {lost.relative_to(disc).as_posix(): "missing: a DICOMDIR lists it"}
+
+
+def test_a_dicomdir_that_points_elsewhere_leads_nowhere(disc):
+    path = disc / "DICOMDIR"
+    content = path.read_bytes()
+    name = next(part for part in content.split(b"\\") if part.startswith(b"IM"))[:8]
+    path.write_bytes(content.replace(name, b"..".ljust(len(name))))
+    tree = ImageTree(disc)
+    quarantine = Quarantine(disc)
+    files = list(tree.files(quarantine))
+    assert len(files) == 2 and all(disc in file.parents for file in files)
+
+
+def test_images_in_archives_are_listed_under_the_archives_name(tmp_path, disc):
+    export = tmp_path / "export"
+    make_dicom(export / "plain" / "a.dcm", RAMP)
+    archive = zipped(disc, export / "ward" / "Disc.ZIP")
+    inner = tmp_path / "inner.zip"
+    inner.write_bytes(archive.read_bytes())
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.write(inner, "more.zip")
+        opened.writestr("../../leaves.dcm", b"no")
+    (export / "broken.zip").write_bytes(b"PK no")
+    before = sorted(export.rglob("*"))
+    out, code = listed(tmp_path, export)
+    assert code == 0
+    entries = load_datalist(out).section("pool")
+    shown = sorted(entry["image"] for entry in json.loads(out.read_text())["pool"])
+    assert len(entries) == 3 and sum(name.startswith("ward/Disc.ZIP/") for name in shown) == 2
+    for entry in entries:
+        assert read_image(entry["image"], "chest_xray").shape == (64, 64, 1)
+    assert table(out.parent / "quarantine.csv") == {
+        "broken.zip": "not unpacked: the zip archive is broken or cut short",
+        "ward/Disc.ZIP/../../leaves.dcm": "not unpacked: its name leads out of the archive",
+        "ward/Disc.ZIP/more.zip": "not unpacked: a zip archive inside another one",
+    }
+    assert sorted(export.rglob("*")) == before, "the export is not written to"
+    assert not list(tmp_path.rglob("leaves.dcm"))
+
+
+def test_an_archive_by_itself_is_a_folder_of_images(tmp_path, disc):
+    zipped(disc, tmp_path / "other.zip")
+    archive = zipped(disc, tmp_path / "export.zip")
+    out, code = listed(tmp_path, archive)
+    assert code == 0
+    datalist = load_datalist(out)
+    assert len(datalist.section("pool")) == 2 and datalist.root == out.parent / "unpacked" / "export.zip"
+    assert datalist.unpacked_root is None
+    assert all("zip" not in entry["image"] for entry in json.loads(out.read_text())["pool"])
+
+
+def test_a_broken_archive_by_itself_is_named(tmp_path, capsys):
+    (tmp_path / "export.zip").write_bytes(b"PK no")
+    out, code = listed(tmp_path, tmp_path / "export.zip")
+    assert code == 2 and "no usable chest_xray image" in capsys.readouterr().err
+    (reason,) = table(out.parent / "quarantine.csv").values()
+    assert reason == "not unpacked: the zip archive is broken or cut short"
+
+
+def test_images_that_are_nothing_of_the_kind_are_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no")
+    for images in (tmp_path / "absent", tmp_path / "notes.txt"):
+        with pytest.raises(ValueError, match="a folder, a zip archive or a DICOMDIR"):
+            ImageTree(images)
+
+
+def test_every_frame_is_an_image_of_its_own_when_asked_for(tmp_path):
+    stack = np.stack([RAMP, RAMP // 2, RAMP // 3])
+    export = tmp_path / "export"
+    make_dicom(export / "run.dcm", RAMP, NumberOfFrames=3, PixelData=stack.tobytes(), PatientID="P1", **FULL)
+    make_dicom(export / "one.dcm", RAMP, PatientID="P2")
+    make_dicom(export / "ct.dcm", RAMP, Modality="CT")
+    out, _ = listed(tmp_path, export)
+    first = load_datalist(out)
+    assert len(first.ids("pool")) == 2
+    out, _ = listed(tmp_path, export, "--frames", "all", "--overwrite")
+    every = load_datalist(out)
+    assert len(every.ids("pool")) == 4 and len(set(every.ids("pool"))) == 4
+    numbered = {entry["id"]: entry for entry in every.section("pool") if entry["id"][-5] == "-"}
+    assert sorted(identifier[-5:] for identifier in numbered) == ["-0001", "-0002", "-0003"]
+    assert len({entry["group"] for entry in numbered.values()}) == 1, "frames of one patient stay together"
+    means = [float(read_image(numbered[name]["image"], "chest_xray").mean()) for name in sorted(numbered)]
+    np.testing.assert_allclose(means, stack.mean(axis=(1, 2)) / 4095, atol=1e-3)
+    assert len(set(first.ids("pool")) & set(every.ids("pool"))) == 1, "a single frame keeps its id"
+    assert table(out.parent / "quarantine.csv") == {"ct.dcm": "other modality: CT (Computed Radiography Image Storage)"}
