@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,24 @@ class Source:
                 made[tag] = copy.copy(self.header[tag])
 
 
+# PS3.3: the terms of code strings that are taken over; what is no term may be anything.
+_TERMS = {
+    "BurnedInAnnotation": r"YES|NO",
+    "LossyImageCompression": r"00|01",
+    "LossyImageCompressionMethod": r"ISO_[0-9_]+",
+    "PatientIdentityRemoved": r"YES|NO",
+    "PatientOrientation": r"(?!.*(.).*\1)[AFHLPR]{1,3}",
+    "PositionReferenceIndicator": r"SLIDE_CORNER|XY",
+}
+
+
+def _drop_what_is_no_term(header: Dataset) -> None:
+    for tag, terms in _TERMS.items():
+        values = header.get(tag) or ()
+        if not all(re.fullmatch(terms, str(value)) for value in ([values] if isinstance(values, str) else values)):
+            del header[tag]
+
+
 def read_source(path: str | os.PathLike[str]) -> Source:
     """Read what a derived object needs of an image.
 
@@ -106,6 +125,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         missing = [tag for tag in (*REFERENCES, "Rows", "Columns") if not header.get(tag)]
         several = int(header.get("NumberOfFrames") or 1) > 1
         raise_frame_tags(header, frame or 1)
+        _drop_what_is_no_term(header)
     except Exception:  # its message may quote tags
         raise UnreadableImage(path, "the DICOM header is broken") from None
     if missing:

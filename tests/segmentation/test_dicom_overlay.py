@@ -19,6 +19,7 @@ from bundle.data.modality import load_modality
 from bundle.data.pictures import UnreadableImage
 from bundle.report.overlays import PREDICTION_COLOUR, outline
 from bundle.segmentation.dicom_overlay import overlay_object, write_overlay
+from bundle.segmentation.dicom_seg import segmentation_object
 from bundle.segmentation.dicom_source import IDENTITY
 from tests.segmentation.dicom_objects import corner, errors_of, image
 
@@ -53,6 +54,13 @@ def test_it_is_derived_of_the_image_and_in_its_study_and_no_other_tag_is_copied(
     assert made.LossyImageCompression == "01" and made.BurnedInAnnotation == "NO"
     assert list(made.PatientOrientation) == ["L", "F"] and "sha256:12" in made.DerivationDescription
     assert "secret" not in str(made).lower()
+
+
+def test_what_is_no_term_of_the_standard_is_not_copied_as_one(tmp_path):
+    tags = {"PatientOrientation": ["SECRET", "F"], "BurnedInAnnotation": "SECRET", "LossyImageCompression": "SECRET"}
+    source = image(tmp_path / "cr.dcm", PIXELS, **tags)
+    for make in (overlay_object, segmentation_object):
+        assert "SECRET" not in str(make(source, corner(37, 53), CHEST))
 
 
 def test_an_overlay_that_comes_back_from_the_archive_is_no_image(tmp_path):
