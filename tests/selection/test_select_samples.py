@@ -261,7 +261,10 @@ def test_overwrite_never_removes_the_folder_of_another_stage(place, tmp_path, ca
     assert "stage select_samples" in capsys.readouterr().err and (run_folder / "identity.key").is_file()
 
 
-@pytest.mark.parametrize("stop", ["select", "write_selection", "_hand_over"])
+@pytest.mark.parametrize(
+    "stop",
+    ["bundle.selection.select", "bundle.commands.select_samples.write_selection", "bundle.data.handover.hand_over"],
+)
 def test_an_interrupt_leaves_nothing_half_written_and_what_was_there_before(place, tmp_path, monkeypatch, stop):
     arguments = ["--strategy", "random", "--budget", "3", "--copy-to", f"{tmp_path}/copies", "--overwrite"]
     assert run(place, tmp_path / "out", *arguments) == 0
@@ -270,8 +273,7 @@ def test_an_interrupt_leaves_nothing_half_written_and_what_was_there_before(plac
     def interrupted(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    module = "bundle.selection" if stop == "select" else "bundle.commands.select_samples"
-    monkeypatch.setattr(f"{module}.{stop}", interrupted)
+    monkeypatch.setattr(stop, interrupted)
     assert run(place, tmp_path / "out", *arguments, "--seed", "9") == 130
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert run(place, tmp_path / "new", *arguments[:4], "--copy-to", f"{tmp_path}/fresh") == 130
