@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -10,15 +11,20 @@ from monai.data.meta_tensor import MetaTensor
 from monai.inferers import Inferer
 from torch import nn
 
+from bundle.normalisation import synchronise
+from bundle.run import ranks
+from bundle.run.collectives import whole_batch_draws
+
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called ``name``; ``auto`` is the first GPU, or the processor where there is none."""
+    """The device called ``name``; ``auto`` is the GPU of this process, or the processor where there is none."""
+    ranks.check_joined()
     if name == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{ranks.local_rank()}" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
@@ -39,8 +45,11 @@ def choose_precision(device: torch.device, precision: str = "auto") -> str:
 
 
 def prepare_network(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move ``network`` to ``device`` in channels_last, convolutions' fastest layout on AVX512 and tensor cores."""
-    network.to(device)
+    """Move ``network`` to ``device`` in channels_last, convolutions' fastest layout on AVX512 and tensor cores.
+
+    Batch normalisation is made to see the batch of all processes.
+    """
+    network = synchronise(network, device).to(device)
     # nn.Module.to(memory_format=...) converts the four-dimensional parameters and leaves the others.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -65,10 +74,17 @@ class PrecisionInferer(Inferer):
         # Every operation on a MetaTensor copies its metadata; the network has no use for it.
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         plain = plain.to(self.device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        with self._draws(network, len(plain)), self._autocast():
             output = network(plain, *args, **kwargs).float()
         if isinstance(inputs, MetaTensor):
             # Invertd passes over a prediction that carries no metadata.
             output = MetaTensor(output, meta=inputs.meta, applied_operations=inputs.applied_operations)
             output.is_batch = inputs.is_batch
         return output
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _draws(self, network: Any, count: int) -> contextlib.AbstractContextManager[Any]:
+        """Dropout, alone in training, draws for the batch of all processes."""
+        return whole_batch_draws(count) if getattr(network, "training", False) else contextlib.nullcontext()

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from bundle.network import UNet, network_settings
+from bundle.run import ranks
 from bundle.run.atomic import atomic_file
 
 logger = logging.getLogger(__name__)
@@ -164,13 +165,15 @@ class SaveWeights:
 
     def attach(self, engine: Engine) -> None:
         """Save when ``engine`` has completed."""
-        engine.add_event_handler(Events.COMPLETED, lambda _: save_weights(self.path, self.network, self.settings))
+        engine.add_event_handler(Events.COMPLETED, ranks.only_first(self._save))
 
     def saw(self, score: float) -> None:
         """Tell the score of the current weights, higher is better."""
         if self.best is not None and score > self.best_score:
             self.best_score = score
-            save_weights(self.best, self.network, self.settings | {"validation_dice": round(score, 5)})
+            ranks.only_first(save_weights)(
+                self.best, self.network, self.settings | {"validation_dice": round(score, 5)}
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far."""
@@ -179,6 +182,9 @@ class SaveWeights:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from this best score."""
         self.best_score = state["best_score"]
+
+    def _save(self, _: Engine) -> None:
+        save_weights(self.path, self.network, self.settings)
 
 
 def _portable(state: Mapping[str, torch.Tensor], half: bool) -> dict[str, torch.Tensor]:

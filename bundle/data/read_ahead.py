@@ -15,6 +15,7 @@ from monai.data import Dataset, MetaTensor
 
 from bundle.data.pictures import UnreadableImage
 from bundle.data.workers import beside_the_network
+from bundle.run import ranks
 from bundle.run.quarantine import Quarantine
 
 Item = dict[str, Any]
@@ -22,6 +23,8 @@ Item = dict[str, Any]
 
 class ReadAhead:
     """What an evaluator takes for its loader: batches of a dataset in its order, read ahead of their use.
+
+    Where a job has several processes, each reads its part of the dataset, see :func:`bundle.run.ranks.part`.
 
     An image that cannot be read is set aside alone, and the next one takes its place in the batch. Only canvases are
     kept for the batches to come, so that memory depends on the batch and not on the images' sizes or number.
@@ -61,7 +64,7 @@ class ReadAhead:
     def _readable(self, pool: ThreadPoolExecutor) -> Iterator[Item]:
         """The items that can be read, in order, with ``ahead`` batches under way."""
         waiting: deque[tuple[int, Future[Item]]] = deque()
-        positions = iter(range(len(self.dataset)))
+        positions = iter(ranks.part(len(self.dataset)))
         while True:
             for position in islice(positions, self.ahead * self.batch_size - len(waiting)):
                 waiting.append((position, pool.submit(self.dataset.__getitem__, position)))

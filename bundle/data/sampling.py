@@ -15,6 +15,8 @@ from torch.utils.data import Sampler
 
 from bundle.data.augmentation import augment
 from bundle.data.modality import Augmentation
+from bundle.run import ranks
+from bundle.run.collectives import whole_batch_draws
 from bundle.run.seeds import derive_seed, numpy_stream
 
 
@@ -36,9 +38,11 @@ class StepSampler(Sampler[list[int]]):
     With fewer images than a batch holds, a batch runs over several passes, so every image comes equally often
     (sampling with replacement would leave out more than a third of the images of a small set in a pass).
 
+    Where a job has several processes, each iterates over its part of every batch.
+
     Args:
         count: number of images, at least 1.
-        batch_size: images a step.
+        batch_size: images a step, over all processes.
         seed: seed of the run.
         start_step: step to begin with, 0-based; set it to resume.
     """
@@ -46,10 +50,15 @@ class StepSampler(Sampler[list[int]]):
     def __init__(self, count: int, batch_size: int, seed: int = 0, start_step: int = 0) -> None:
         if count < 1 or batch_size < 1:
             raise ValueError(f"sampling needs at least one image and one per batch, got {count} and {batch_size}")
+        if batch_size < ranks.world_size():
+            raise ValueError(
+                f"batch_size counts the images of all processes and must be at least their number, "
+                f"{ranks.world_size()}, got {batch_size}"
+            )
         self.count, self.batch_size, self.seed, self.start_step = count, batch_size, seed, start_step
 
     def batch(self, step: int) -> list[int]:
-        """Positions of the images of a step, 0-based."""
+        """Positions of the images of a step, 0-based, those of all processes."""
         first = step * self.batch_size
         passes = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)
         order = np.concatenate([numpy_stream(self.seed, "pass", p).permutation(self.count) for p in passes])
@@ -61,10 +70,23 @@ class StepSampler(Sampler[list[int]]):
         self.start_step = step
 
     def __iter__(self) -> Iterator[list[int]]:
-        step = self.start_step
+        step, own = self.start_step, ranks.part(self.batch_size)
         while True:
-            yield self.batch(step)
+            yield self.batch(step)[own.start : own.stop]
             step += 1
+
+
+class OwnPart(Sampler[int]):
+    """Positions of this process's part of ``count`` images, 0-based, in order; see :func:`bundle.run.ranks.part`."""
+
+    def __init__(self, count: int) -> None:
+        self._part = ranks.part(count)
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._part)
 
 
 class StepSeed:
@@ -97,7 +119,8 @@ class StepSeed:
         images = as_unit_range(batch["image"].to(device, non_blocking=non_blocking))
         labels = batch["label"].to(device, non_blocking=non_blocking)
         if self.limits is not None:
-            images, labels = augment(images, labels, self.limits)
+            with whole_batch_draws(len(images)):
+                images, labels = augment(images, labels, self.limits)
         if "weight" not in batch:
             return images, labels
         return images, WeightedLabels(

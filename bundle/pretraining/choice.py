@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from bundle.data.sampling import as_unit_range
 from bundle.pretraining.step import PretrainingStep
 from bundle.pretraining.views import hardest_policy, policy_report, score_policies
+from bundle.run import ranks
 from bundle.run.atomic import write_json
 from bundle.run.seeds import derive_seed
 
@@ -49,14 +50,19 @@ class HardestPolicy:
             return
         if engine.state.epoch <= math.ceil(self.warmup * (engine.state.max_epochs or 0)):
             return
+        self.step.chosen = self._hardest()
+
+    @ranks.first_for_all  # rounding must not let two processes choose differently
+    def _hardest(self) -> str:
         network = self.step.network.eval()
         device = next(network.parameters()).device
         torch.manual_seed(derive_seed(self.step.seed, "policies"))
         images = as_unit_range(self.images.to(device)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.step.precision == "bf16"):
             scores = score_policies(network.project, images, list(self.step.policies.values()))
-        self.step.chosen = hardest_policy(scores)
-        write_json(self.path, policy_report(scores, self.step.chosen))
+        chosen = hardest_policy(scores)
+        write_json(self.path, policy_report(scores, chosen))
         for score in scores:
             logger.info("views %r: loss %.3f, retrieved %.0f %%", score.name, score.loss, 100 * score.retrieval)
-        logger.info("views chosen (CA, eq. 7): %r", self.step.chosen)
+        logger.info("views chosen (CA, eq. 7): %r", chosen)
+        return chosen

@@ -22,24 +22,28 @@ def info_nce(
     query_ids: torch.Tensor,
     key_ids: torch.Tensor,
     temperature: float = TEMPERATURE,
+    *,
+    first: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """InfoNCE (van den Oord et al. 2018; MoCo eq. 1), other views of the query's own image left out of the negatives.
 
     Args:
         query: (B, D), rows of length 1.
-        keys: (M, D), rows of length 1, M >= B; row i < B is the positive of query i.
+        keys: (M, D), rows of length 1, M >= B; row ``first + i`` is the positive of query i.
         query_ids: (B,) integer, which image a query shows.
         key_ids: (M,) likewise for the keys.
         temperature: divides the cosine similarity; greater than 0.
+        first: row of the first positive.
 
     Returns:
-        The mean loss, and for each query whether its positive is nearer than every negative, (B,) bool.
+        The mean loss (0 where there is no query), and for each query whether its positive is nearer than every
+        negative, (B,) bool.
     """
-    return masked_info_nce(query, keys, query_ids[:, None] == key_ids[None, :], temperature)
+    return masked_info_nce(query, keys, query_ids[:, None] == key_ids[None, :], temperature, first=first)
 
 
 def masked_info_nce(
-    query: torch.Tensor, keys: torch.Tensor, neither: torch.Tensor, temperature: float
+    query: torch.Tensor, keys: torch.Tensor, neither: torch.Tensor, temperature: float, *, first: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """InfoNCE with some pairs left out.
 
@@ -47,16 +51,18 @@ def masked_info_nce(
         query: as of :func:`info_nce`.
         keys: likewise.
         neither: (B, M) bool, pairs that are no negatives; the positives stay whatever it says of them.
-        temperature: likewise.
+        temperature, first: likewise.
 
     Returns:
         As :func:`info_nce`.
     """
     logits = query.float() @ keys.float().T / temperature
-    target = torch.arange(len(query), device=query.device)
-    neither = neither.index_put((target, target), neither.new_tensor(False))
+    row = torch.arange(len(query), device=query.device)
+    target = row + first
+    neither = neither.index_put((row, target), neither.new_tensor(False))
     logits = logits.masked_fill(neither, float("-inf"))
-    return cross_entropy(logits, target), logits.argmax(dim=1) == target
+    loss = cross_entropy(logits, target, reduction="sum") / max(1, len(query))
+    return loss, logits.argmax(dim=1) == target
 
 
 class MomentumContrast(nn.Module):
@@ -103,16 +109,26 @@ class MomentumContrast(nn.Module):
         """Keys of a batch of views, (B, D), and of their places, (B, D / 2, w, h)."""
         return self.key_network.train().project_places(images)
 
-    def loss(self, query: torch.Tensor, key: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """InfoNCE of a batch against its own keys and the queue; see :func:`info_nce` for shapes."""
+    def loss(
+        self, query: torch.Tensor, key: torch.Tensor, ids: torch.Tensor, *, first: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """InfoNCE of queries against the keys of their batch and the queue; see :func:`info_nce`.
+
+        Args:
+            query: (n, D), those of this process.
+            key: (B, D), those of the whole batch.
+            ids: (B,) integer, which image a key shows.
+            first: row of the whole batch where the queries begin.
+        """
         filled = self.queue_ids >= 0
         keys = torch.cat([key, self.queue[filled]])
         key_ids = torch.cat([ids, self.queue_ids[filled]])
-        return info_nce(query, keys, ids, key_ids, self.temperature)
+        own = ids[first : first + len(query)]
+        return info_nce(query, keys, own, key_ids, self.temperature, first=first)
 
     @torch.no_grad()
     def push(self, key: torch.Tensor, ids: torch.Tensor) -> None:
-        """Put the newest keys in front; the oldest leave the queue."""
+        """Put the newest keys in front, those of the whole batch on every process; the oldest leave the queue."""
         self.queue = torch.cat([key, self.queue])[: len(self.queue)]
         self.queue_ids = torch.cat([ids, self.queue_ids])[: len(self.queue_ids)]
 

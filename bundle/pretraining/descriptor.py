@@ -18,7 +18,9 @@ from bundle.data.sampling import as_unit_range
 from bundle.embedding import Embeddings
 from bundle.network import UNet
 from bundle.numerics import prepare_network
+from bundle.run import ranks
 from bundle.run.atomic import OutputExists
+from bundle.run.collectives import stack_on_first
 from bundle.run.record import entries_fingerprint, file_fingerprint, versions
 from bundle.weights import check_settings, load_weights
 
@@ -109,7 +111,8 @@ class WriteEmbeddings:
         if self.folder.exists() and not self.overwrite:
             raise OutputExists(self.folder)
         self._ids, self._vectors = [], []
-        self._bar = tqdm(total=len(self.entries), desc="embed", unit="image", disable=None)
+        own = len(ranks.part(len(self.entries)))
+        self._bar = tqdm(total=own, desc="embed", unit="image", disable=None if ranks.is_first() else True)
 
     def _gather(self, engine: Engine) -> None:
         output: Any = engine.state.output
@@ -121,11 +124,17 @@ class WriteEmbeddings:
 
     def _write(self, _: Engine) -> None:
         self._bar.close()
+        vectors = np.concatenate(self._vectors)
+        if ranks.repeats(len(self.entries)):
+            self._ids, vectors = [], vectors[:0]
+        self._save(ranks.gather_items(self._ids), stack_on_first(vectors))
+
+    @ranks.only_first
+    def _save(self, ids: list[str], vectors: np.ndarray) -> None:
         provenance = {
             "weights": file_fingerprint(self.weights),
             "data": entries_fingerprint(self.entries),
             "settings": self.settings,
             "versions": versions(),
         }
-        embeddings = Embeddings(tuple(self._ids), np.concatenate(self._vectors), provenance)
-        embeddings.save(self.folder, overwrite=self.overwrite)
+        Embeddings(tuple(ids), vectors, provenance).save(self.folder, overwrite=self.overwrite)

@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from torch.nn.modules.batchnorm import _BatchNorm  # the one class that BatchNorm2d and SyncBatchNorm share
 from torch.utils.data import Dataset
 
 from bundle.data.sampling import as_unit_range
 from bundle.network import PretrainingNetwork
 from bundle.pretraining.step import PretrainingStep
+from bundle.run import ranks
+from bundle.run.collectives import own_rows
 from bundle.run.record import RunRecord, file_fingerprint
 from bundle.weights import save_weights
 
@@ -58,6 +61,11 @@ class FinishPretraining:
         signs = collapse_signs(network, as_unit_range(self.held_out.to(device)), step=step)
         for warning in signs["warnings"]:
             logger.warning(warning)
+        self._write(engine.state.epoch, signs)
+
+    @ranks.only_first
+    def _write(self, epochs: int, signs: dict[str, Any]) -> None:
+        step, network = self.step, self.step.network
         save_weights(
             self.weights,
             network.unet,
@@ -66,7 +74,7 @@ class FinishPretraining:
             # What was not trained is left out, so that a warm start cannot copy it by accident.
             parts=step.trained_parts,
         )
-        self.record.note("epochs", engine.state.epoch)
+        self.record.note("epochs", epochs)
         self.record.note("views", step.views if step.contrastive else None)
         self.record.note("collapse", signs)
         self.record.note("weights", file_fingerprint(self.weights))
@@ -74,8 +82,10 @@ class FinishPretraining:
 
 
 def _batches(dataset: Dataset, device: torch.device, size: int = 64) -> Iterator[torch.Tensor]:
-    for start in range(0, len(dataset), size):  # type: ignore[arg-type]
-        items = [dataset[i]["image"] for i in range(start, min(start + size, len(dataset)))]  # type: ignore[arg-type]
+    """This process's part of every batch; the last may be shorter."""
+    count = len(dataset)  # type: ignore[arg-type]
+    for start in range(0, count, size):
+        items = [dataset[start + i]["image"] for i in ranks.part(min(size, count - start))]
         yield as_unit_range(torch.stack(items).to(device)).contiguous(memory_format=torch.channels_last)
 
 
@@ -92,7 +102,7 @@ def recalibrate(network: PretrainingNetwork, batches: Iterable[torch.Tensor], *,
     norms = [
         module
         for name, module in network.unet.named_modules()
-        if isinstance(module, torch.nn.BatchNorm2d) and name.startswith(trained)
+        if isinstance(module, _BatchNorm) and name.startswith(trained)
     ]
     # The shortest way through all that was trained.
     forward: Callable[[torch.Tensor], object] = network.describe
@@ -106,7 +116,7 @@ def recalibrate(network: PretrainingNetwork, batches: Iterable[torch.Tensor], *,
         norm.momentum = None  # a plain average over the batches
         norm.reset_running_stats()
     for images in batches:
-        if len(images) > 1:  # a batch of one image has no spread at 1x1 and would be refused
+        if own_rows(len(images)).total > 1:  # a batch of one image has no spread at 1x1 and would be refused
             forward(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

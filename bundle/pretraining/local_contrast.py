@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import grid_sample, normalize
 
 from bundle.pretraining.contrast import TEMPERATURE, masked_info_nce
+from bundle.run.collectives import gather, own_rows
 
 POINTS = 32  # a view; a batch of 64 images has some 1500 places in common, more negatives than a queue would hold
 # Closer together than a tenth of the side two places are no opposites: the features' cells are a twenty-fourth wide,
@@ -54,7 +55,7 @@ def local_contrast(
     points: int = POINTS,
     temperature: float = TEMPERATURE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """InfoNCE over places: the same place in the other view against all other places of the batch.
+    """InfoNCE over places: the same place in the other view against all other places of the whole batch.
 
     Places of the same image closer than ``NEIGHBOURHOOD`` are neither.
 
@@ -66,20 +67,24 @@ def local_contrast(
         temperature: divides the cosine similarity; greater than 0.
 
     Returns:
-        The mean loss, and the share of places that find themselves first, both scalars; 0 where the views of a batch
-        have no place in common.
+        This process's share of the mean loss, and of the rate of places that find themselves first, both scalars; 0
+        where the views of a batch have no place in common.
     """
     image, in_query, in_key, in_image = same_places(query_affine, key_affine, points)
-    if not len(image):
-        return query.sum() * 0.0, query.new_zeros(())
     queries, keys = _features_at(query, image, in_query), _features_at(key, image, in_key)
-    near = (image[:, None] == image[None, :]) & (torch.cdist(in_image, in_image) < NEIGHBOURHOOD)
-    loss, found = masked_info_nce(queries, keys, near, temperature)
-    return loss, found.float().mean()
+    image = image + own_rows(len(query)).start
+    (keys, all_images, all_in_image), rows = gather(keys, image, in_image)
+    if not rows.total:
+        return query.sum() * 0.0, query.new_zeros(())
+    near = (image[:, None] == all_images[None, :]) & (torch.cdist(in_image, all_in_image) < NEIGHBOURHOOD)
+    loss, found = masked_info_nce(queries, keys, near, temperature, first=rows.start)
+    return loss * rows.share, found.sum() / max(1, rows.total)
 
 
 def _features_at(features: torch.Tensor, image: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Bilinear samples of (B, D, w, h) at (M, 2) positions of the images (M,): (M, D), rows of length 1."""
+    if not len(image):
+        return features.float().mean(dim=(2, 3))[:0]  # no place, and still part of the gradient's graph
     # One sampling a batch: places are put back into a row an image, short rows filled with position 0.
     counts = torch.bincount(image, minlength=len(features))
     column = torch.arange(len(image), device=image.device) - (counts.cumsum(0) - counts)[image]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from bundle.pretraining.contrast import MOMENTUM, TEMPERATURE, MomentumContrast
 from bundle.pretraining.distortions import distort
 from bundle.pretraining.local_contrast import local_contrast
 from bundle.pretraining.views import candidate_policies
+from bundle.run import ranks
+from bundle.run.collectives import gather, own_rows, total_figures, total_gradients, whole_batch_draws
 from bundle.run.seeds import derive_seed
 
 OBJECTIVES = ("contrastive", "restoration", "joint")
@@ -105,9 +108,12 @@ class PretrainingStep:
     def __call__(self, engine: Engine, batch: dict[str, Any]) -> dict[str, Any]:
         """Train on one batch: ``image`` uint8 (B, C, W, H), ``index`` (B,) telling images apart.
 
+        Where a job has several processes, B is this one's part of the batch; loss and gradients are of the whole.
+
         Returns:
-            ``loss`` and its parts ``contrastive`` with ``retrieval`` (share of queries that find their positive first),
-            ``local`` with ``matched`` (the same for places) and ``restoration`` (mean squared error).
+            Of the whole batch ``loss`` and its parts ``contrastive`` with ``retrieval`` (share of queries that find
+            their positive first), ``local`` with ``matched`` (the same for places) and ``restoration`` (mean squared
+            error).
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -119,7 +125,9 @@ class PretrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         output: dict[str, Any] = {}
         loss = images.new_zeros(())
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        share = own_rows(len(images)).share
+        autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        with whole_batch_draws(len(images)), autocast:
             if self.contrastive:
                 policy = self.policies[self.views]
                 ids = batch["index"].to(device)
@@ -134,26 +142,33 @@ class PretrainingStep:
                     output |= {"local": local.item(), "matched": matched.item()}
                 else:
                     query, key = self.network.project(first), self.contrast.keys(second)
-                contrastive, found = self.contrast.loss(query, key, ids)
+                (key, ids), rows = gather(key, ids)
+                contrastive, found = self.contrast.loss(query, key, ids, first=rows.start)
+                contrastive = share * contrastive
                 loss = loss + contrastive
-                output |= {"contrastive": contrastive.item(), "retrieval": found.float().mean().item()}
-            if self.restorative:
-                distorted, target = distort(images, self.modality.augmentation)
-                restoration = mse_loss(self.network.restore(distorted), target)
-                loss = loss + RESTORATION_WEIGHT * restoration
-                output["restoration"] = restoration.item()
-        if not torch.isfinite(loss):
+                output |= {"contrastive": contrastive.item(), "retrieval": share * found.float().mean().item()}
+        if self.restorative:
+            # What is drawn depends on which images are distorted, so it cannot be drawn for the whole batch.
+            torch.manual_seed(derive_seed(self.seed, "distortion", engine.state.iteration, ranks.rank()))
+            distorted, target = distort(images, self.modality.augmentation)
+            with autocast:
+                restoration = share * mse_loss(self.network.restore(distorted), target)
+            loss = loss + RESTORATION_WEIGHT * restoration
+            output["restoration"] = restoration.item()
+        output = total_figures({"loss": loss.item(), **output})
+        if not math.isfinite(output["loss"]):
             raise FloatingPointError(
-                f"the pretraining loss is {loss.item()} at step {engine.state.iteration}: lower learning_rate, or set "
-                f"precision to fp32; the last finished epoch is kept and the same command goes on from it"
+                f"the pretraining loss is {output['loss']} at step {engine.state.iteration}: lower learning_rate, or "
+                f"set precision to fp32; the last finished epoch is kept and the same command goes on from it"
             )
         loss.backward()
+        total_gradients(self.network.parameters())
         self.optimizer.step()
         self.schedule.step()
         if self.contrastive:
             self.contrast.follow(self.network)
             self.contrast.push(key, ids)
-        return {"loss": loss.item(), **output}
+        return output
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed training needs."""

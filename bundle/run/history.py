@@ -12,6 +12,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
+from bundle.run import ranks
 from bundle.run.atomic import write_csv
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ class History:
         self.rows = list(state["rows"])
 
     def _start(self, engine: Engine) -> None:
-        self._bar = tqdm(total=engine.state.max_epochs, unit="epoch", disable=not sys.stderr.isatty())
+        self._bar = tqdm(
+            total=engine.state.max_epochs, unit="epoch", disable=not (ranks.is_first() and sys.stderr.isatty())
+        )
 
     def _start_epoch(self, engine: Engine) -> None:
         self._sums, self._steps, self._noted = {}, 0, {}
@@ -80,7 +83,7 @@ class History:
         row["seconds"] = round(time.monotonic() - self._begun, 2)
         self.rows.append(row)
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        write_csv(self.path, self.rows, columns)
+        ranks.only_first(write_csv)(self.path, self.rows, columns)
         shown = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("epoch", "step", "seconds"))
         left = row["seconds"] * ((engine.state.max_epochs or 0) - engine.state.epoch)
         self._bar.set_postfix_str(shown, refresh=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle import __version__
+from bundle.run import ranks
 from bundle.run.atomic import write_json
 
 logger = logging.getLogger(__name__)
@@ -123,8 +124,9 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores and, when torch is already imported, its threads and GPUs."""
+    """Processor, usable cores, processes and, when torch is already imported, its threads and GPUs."""
     info: dict[str, Any] = {"machine": platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    info["processes"] = ranks.world_size()
     torch = sys.modules.get("torch")
     if torch is not None:
         info["threads"] = torch.get_num_threads()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from bundle.run import ranks
 from bundle.run.atomic import atomic_file
 from bundle.run.record import content_fingerprint
 
@@ -45,7 +46,7 @@ class Resume:
     def attach(self, engine: Engine) -> None:
         """Restore at the start of ``engine`` and save after its epochs."""
         engine.add_event_handler(Events.STARTED, self.restore)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, ranks.only_first(self.save))
 
     def restore(self, engine: Engine) -> None:
         """Bring state and engine to the end of the last finished epoch, if a checkpoint of these settings is there.
@@ -53,14 +54,8 @@ class Resume:
         Raises:
             ValueError: the checkpoint cannot be read.
         """
-        if not self.path.is_file():
-            return
-        try:
-            checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{self.path} is no checkpoint that can be read: remove it to start anew") from error
-        if checkpoint["fingerprint"] != self.fingerprint:
-            logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
+        checkpoint = self._read()
+        if checkpoint is None:
             return
         for name, item in self.state.items():
             item.load_state_dict(checkpoint["state"][name])
@@ -68,6 +63,20 @@ class Resume:
         for stepper in self.steppers:
             stepper.resume_at(engine.state.iteration)
         logger.info("goes on after epoch %d of %s (%s)", engine.state.epoch, engine.state.max_epochs, self.path)
+
+    @ranks.first_for_all  # on another machine the file may not be in sight, or not yet
+    def _read(self) -> dict[str, Any] | None:
+        """The checkpoint, or None where there is none of these settings."""
+        if not self.path.is_file():
+            return None
+        try:
+            checkpoint: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{self.path} is no checkpoint that can be read: remove it to start anew") from error
+        if checkpoint["fingerprint"] != self.fingerprint:
+            logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
+            return None
+        return checkpoint
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoint, whole or not at all."""

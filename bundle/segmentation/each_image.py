@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from bundle.data.workers import beside_the_network
+from bundle.run import ranks
 from bundle.run.quarantine import FILE_NAME, Quarantine
 
 BACKLOG = 64  # predictions that may wait for a thread; the network waits when there are more
@@ -53,7 +54,7 @@ class EachImage(ABC):
 
     @abstractmethod
     def end(self, engine: Engine) -> None:
-        """After the last image; ``rows`` are complete, in the order of the images."""
+        """After the last image, on every process; ``rows`` are those of all, in the order of the images."""
 
     @abstractmethod
     def set_aside(self, unreadable: Quarantine) -> None:
@@ -64,10 +65,14 @@ class EachImage(ABC):
         self._waiting: deque[Future[Row]] = deque()
         self.begin()
         self._pool = self._stack.enter_context(beside_the_network())
-        total = len(engine.data_loader.dataset)  # type: ignore[attr-defined]
-        self._bar = self._stack.enter_context(tqdm(total=total, desc=self.title, unit="image", disable=None))
+        images = len(engine.data_loader.dataset)  # type: ignore[attr-defined]
+        self._repeats, own = ranks.repeats(images), len(ranks.part(images))
+        hidden = None if ranks.is_first() else True
+        self._bar = self._stack.enter_context(tqdm(total=own, desc=self.title, unit="image", disable=hidden))
 
     def _take(self, engine: Engine) -> None:
+        if self._repeats:
+            return
         batch: Any = engine.state.batch
         output: Any = engine.state.output
         predictions = output["pred"].detach().cpu()
@@ -87,7 +92,9 @@ class EachImage(ABC):
         self._collect(down_to=0)
         self._stack.close()
         unreadable: Quarantine = engine.data_loader.aside  # type: ignore[attr-defined]
-        self.set_aside(unreadable)
+        self.rows = ranks.gather_items(self.rows)
+        unreadable.rows = ranks.gather_items([] if self._repeats else unreadable.rows)
+        ranks.only_first(self.set_aside)(unreadable)
         if unreadable.rows and not self.rows:
             raise ValueError(f"none of the {len(unreadable)} images can be read; see {FILE_NAME} for the reasons")
         self.end(engine)

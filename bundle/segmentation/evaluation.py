@@ -16,6 +16,7 @@ from PIL import Image
 from bundle.data.modality import Modality
 from bundle.data.reader import read_image
 from bundle.report.overlays import overlay
+from bundle.run import ranks
 from bundle.run.atomic import atomic_file, write_csv, write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
@@ -67,6 +68,7 @@ class WriteEvaluation(EachImage):
         """Write ``quarantine.csv``."""
         unreadable.write(self.folder)
 
+    @ranks.only_first
     def end(self, engine: Engine) -> None:
         """Write tables, pictures and the record."""
         self.rows.sort(key=lambda row: row["id"])

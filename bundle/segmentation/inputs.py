@@ -9,9 +9,11 @@ from bundle.data.identity import KEY_FILE, Pseudonyms
 from bundle.data.inventory import take_inventory
 from bundle.data.modality import Modality, load_modality
 from bundle.data.tree import UNPACKED, ImageTree, root_of
+from bundle.run import ranks
 from bundle.run.quarantine import Quarantine
 
 
+@ranks.first_for_all
 def images_below(
     folder: str | os.PathLike[str],
     modality: str | Modality,

@@ -16,6 +16,7 @@ from PIL import Image
 from bundle.data.dicom import is_dicom
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
+from bundle.run import ranks
 from bundle.run.atomic import atomic_file, write_csv
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
@@ -125,6 +126,11 @@ class WritePredictions(EachImage):
 
     def end(self, _: Engine) -> None:
         """Write the table, the record, and the images without a DICOM SEG."""
+        self._aside.rows = ranks.gather_items(self._aside.rows)
+        self._write_tables()
+
+    @ranks.only_first
+    def _write_tables(self) -> None:
         write_csv(self.folder / "predictions.csv", self.rows, ["id", "image", "mask"])
         self._record.content["fingerprints"]["model"] = self._model_fingerprint
         self._record.note("images", len(self.rows))

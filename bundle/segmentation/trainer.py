@@ -8,7 +8,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
+from torch import nn
 
+from bundle.run import ranks
+from bundle.run.collectives import own_rows, total, total_gradients
 from bundle.run.record import RunRecord, file_fingerprint
 
 
@@ -27,6 +30,23 @@ class FiniteLoss:
                 f"the training loss is {loss} at step {engine.state.iteration}: lower learning_rate, or set precision "
                 f"to fp32; the last finished epoch is kept and the same command goes on from it"
             )
+
+
+class WholeBatch:
+    """Engine handler: gradients and loss become those of the batch of all processes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Act on every gradient of ``engine``, a MONAI trainer, before the optimiser does."""
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._add_up)
+
+    def _add_up(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        share = own_rows(len(output["image"])).share
+        total_gradients(self.network.parameters(), share)
+        output["loss"] = total(output["loss"].detach() * share)
 
 
 class Schedule:
@@ -48,7 +68,7 @@ class WriteRecord:
 
     def attach(self, engine: Engine) -> None:
         """Write when ``engine`` has completed."""
-        engine.add_event_handler(Events.COMPLETED, self._write)
+        engine.add_event_handler(Events.COMPLETED, ranks.only_first(self._write))
 
     def _write(self, engine: Engine) -> None:
         self.record.note("steps", engine.state.iteration)
