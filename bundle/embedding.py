@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ PROVENANCE_FILE = "provenance.json"
 # The square of a larger entry, summed over the dimensions, may leave the range of float32 (3.4e38).
 LARGEST_ENTRY = 1e15
 _BLOCK_ROWS = 8192  # rows looked at together, so that a memory-mapped file is never read as a whole
+_MEMORY_SHARE = 0.25  # of the machine's, for one table: strategies and the report need room as well
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +106,9 @@ class Embeddings:
         return Path(folder)
 
     def subset(self, ids: Iterable[str]) -> Embeddings:
-        """The embeddings of ``ids``, in that order and in memory; these ones where that is all of them in their order.
+        """The embeddings of ``ids``, in that order; these ones where that is all of them in their order.
+
+        They are in memory, or in a scratch file where they are large, see :func:`empty_table`.
 
         Raises:
             ValueError: an id has no vector here (it is named), repeats, or ``ids`` is empty.
@@ -117,7 +121,32 @@ class Embeddings:
         if unknown:
             raise ValueError(f"{len(unknown)} of {len(wanted)} ids have no embedding, the first is {unknown[0]!r}")
         rows = np.fromiter((row_of[identifier] for identifier in wanted), dtype=np.intp, count=len(wanted))
-        return Embeddings(wanted, np.asarray(self.vectors[rows]), self.provenance)
+        return Embeddings(wanted, rows_of(self.vectors, rows), self.provenance)
+
+
+def empty_table(count: int, dimensions: int) -> NDArray[np.float32]:
+    """(count, dimensions) to fill: in memory, or in a scratch file where that would be a quarter of the machine's.
+
+    The file has no name and is gone with the array, whatever happens to the process. It is in the system's folder for
+    temporary files, which ``TMPDIR`` sets and which should be on a disk.
+
+    Raises:
+        OSError: there is no room for the file.
+    """
+    size = count * dimensions * np.dtype(np.float32).itemsize
+    if size <= _MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        return np.empty((count, dimensions), dtype=np.float32)
+    with tempfile.TemporaryFile() as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # else a full disk kills the process when it writes
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=(count, dimensions))
+
+
+def rows_of(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """``vectors[rows]``, read in blocks into an :func:`empty_table`."""
+    found = empty_table(len(rows), vectors.shape[1])
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        found[start : start + _BLOCK_ROWS] = vectors[rows[start : start + _BLOCK_ROWS]]
+    return found
 
 
 def unit_length(vectors: NDArray[np.float32], *, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
@@ -127,7 +156,7 @@ def unit_length(vectors: NDArray[np.float32], *, rows: NDArray[np.intp] | None =
         rows: (N,) the rows wanted, in that order; all by default. A memory-mapped file is never read as a whole.
     """
     n = len(vectors) if rows is None else len(rows)
-    found = np.empty((n, vectors.shape[1]), dtype=np.float32)
+    found = empty_table(n, vectors.shape[1])
     for start in range(0, n, _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
         block = vectors[part if rows is None else rows[part]]

@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import logging
 import os
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -91,12 +93,48 @@ def join(step_minutes: float = STEP_MINUTES) -> None:
                 f"--nproc_per_node, or hide the GPUs with CUDA_VISIBLE_DEVICES="
             )
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if gpus else "gloo", timeout=timedelta(minutes=step_minutes))
+    patience = timedelta(minutes=step_minutes)
+    store, number, size = next(distributed.rendezvous("env://", timeout=patience))
+    distributed.init_process_group(
+        "nccl" if gpus else "gloo",
+        store=_unwritten(store, number, size, patience),
+        rank=number,
+        world_size=size,
+        timeout=patience,
+    )
     group = distributed.new_group(backend="gloo", timeout=timedelta(hours=TURN_HOURS))
     _place = _Place(distributed.get_rank(), distributed.get_world_size(), local, group)
     logger.info("process %d of %d, by %s", rank() + 1, world_size(), distributed.get_backend())
     if not is_first():
         logging.disable(logging.INFO)  # the first tells the course; warnings come from all
+
+
+def _unwritten(store: Any, number: int, size: int, patience: timedelta) -> Any:
+    """A part of torchrun's ``store`` that no earlier attempt has written to.
+
+    torchrun keeps the store when it starts the processes again, and gloo would find the addresses of dead ones there.
+    So the first process names a part, and tells the name to those who ask under a mark that is new as well.
+    """
+    from torch.distributed import PrefixStore
+
+    mark = uuid.uuid4().hex
+    if number:
+        store.set(f"asks/{number}", mark)
+        name = store.get(f"named/{mark}").decode()
+        store.set(f"joined/{name}/{number}", "")
+        return PrefixStore(name, store)
+    end = time.monotonic() + patience.total_seconds()
+    waited_for = set(range(1, size))
+    while waited_for:
+        for other in list(waited_for):
+            if store.check([f"joined/{mark}/{other}"]):
+                waited_for.remove(other)
+            elif store.check([f"asks/{other}"]):  # an old question, of a process that is dead, is answered in vain
+                store.set(f"named/{store.get(f'asks/{other}').decode()}", mark)
+        if time.monotonic() > end:
+            raise TimeoutError(f"processes {sorted(waited_for)} of {size} did not join within {patience}")
+        time.sleep(0.05)
+    return PrefixStore(mark, store)
 
 
 def leave() -> None:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.embedding import Embeddings, unit_length
+from bundle.embedding import Embeddings, rows_of, unit_length
 from bundle.run.seeds import derive_seed, numpy_stream
 from bundle.selection.registration import find_named, keyword_options, resolve_options
 
@@ -40,7 +40,8 @@ class Pool:
     """What a strategy sees: N images as rows, sorted by id. Images that are excluded are not among them.
 
     ``vectors`` and ``unit`` are made when they are first asked for, so a strategy that takes one pays for one: (N, D)
-    float32 is 1 GiB for a million images with 256 features.
+    float32 is 1 GiB for a million images with 256 features. Where that is much of the machine's memory they are mapped
+    from a file, so a strategy should go through them in blocks.
 
     Args:
         vectors: (M, D) float32, finite, as embedded; a memory-mapped file is read in blocks.
@@ -70,7 +71,7 @@ class Pool:
         """(N, D) float32, as embedded; the file itself where its rows are the pool's."""
         if self._rows is None:
             return np.ascontiguousarray(self._table)
-        return self._table[self._rows]
+        return rows_of(self._table, self._rows)
 
     @functools.cached_property
     def unit(self) -> NDArray[np.float32]:

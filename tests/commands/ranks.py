@@ -2,7 +2,7 @@
 
 REQUESTS is a JSON file with a list of pairs, a stage and its overrides. OUT gets ``rank_N.json``: for every training
 the SHA-256 of its weights and of its queue as process N has them at the end. With DYING_STEP the last process is killed
-after that step, unless torchrun has started it again.
+after that step of the pretraining, unless torchrun has started it again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(requests: Path, out: Path, dying_step: int | None) -> None:
         workflow = ConfigWorkflow(files, str(configs / "metadata.json"), logging_file=False, **overrides)
         workflow.initialize()
         last = ranks.rank() == ranks.world_size() - 1
-        if dying_step is not None and last and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        if stage == "pretrain" and dying_step and last and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             die_after(dying_step, workflow.parser.get_parsed_content("train#trainer"))
         workflow.run()
         if stage in ("pretrain", "train"):

@@ -1,8 +1,9 @@
-"""Several processes, started by torchrun, do the job of one."""
+"""Several processes, started by torchrun, do the job of one. Two of them die once on the way and are started again."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,31 +20,36 @@ from bundle.embedding import Embeddings
 from bundle.run.workflow import run_workflow
 from bundle.weights import load_weights
 
-FIGURES = ("loss", "contrastive", "retrieval", "local", "matched", "val_dice")
+WEIGHTS = {"pretrain": "model_ssl_pretrained.pt", "train": "model.pt"}
+FIGURES = {"loss", "contrastive", "retrieval", "local", "matched", "val_dice"}
 
 
-def stages(hospital, out: Path, start: Path | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """The five stages into ``out``; what reads weights reads those in ``start``, so that their results are equal."""
-    start = start or out
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What some processes made, and what torchrun told."""
+
+    folder: Path
+    processes: int
+    told: str
+
+
+def stages(hospital, out: Path, start: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The five stages into ``out``. What reads weights reads those in ``start``, so that results can be compared.
+
+    The learning rate is low: at the usual one Adam turns rounding errors of a network this young into other weights.
+    """
     common = {"modality": str(hospital.modality), "datalist": str(hospital.datalist)}
-    training = {**common, "precision": "fp32", "epochs": 2, "batch_size": 4}
-    model = str(start / "train" / "model.pt")
-    ssl = str(start / "pretrain" / "model_ssl_pretrained.pt")
+    training = {**common, "precision": "fp32", "epochs": 2, "batch_size": 4, "learning_rate": 1e-5}
+    views = {"warmup": 0.5, "policy": "crop, intensity and blur"}
+    model, ssl = (str(start / stage / name) for stage, name in reversed(WEIGHTS.items()))
     knobs = {"epoch_length": 3, "val_interval": 1, "ssl_weights": ssl}
+    images = {"modality": str(hospital.modality), "dataset_dir": str(hospital.images)}
     return [
-        ("pretrain", {**training, "warmup": 0.5, "output_dir": str(out / "pretrain")}),
+        ("pretrain", {**training, **views, "output_dir": str(out / "pretrain")}),
         ("train", {**training, **knobs, "output_dir": str(out / "train")}),
         ("embed", {**common, "weights": ssl, "output_dir": str(out / "embeddings")}),
         ("evaluate", {**common, "model": model, "evaluation_dir": str(out / "evaluation")}),
-        (
-            "infer",
-            {
-                "modality": str(hospital.modality),
-                "dataset_dir": str(hospital.images),
-                "model": model,
-                "output_dir": str(out / "masks"),
-            },
-        ),
+        ("infer", {**images, "model": model, "output_dir": str(out / "masks")}),
     ]
 
 
@@ -64,93 +70,90 @@ def rows(path: Path) -> list[dict[str, str]]:
 def alone(hospital, tmp_path_factory) -> Path:
     """What one process makes."""
     out = tmp_path_factory.mktemp("alone")
-    for stage, overrides in stages(hospital, out):
+    for stage, overrides in stages(hospital, out, out):
         run_workflow(stage, overrides)
     return out
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def together(request, hospital, alone, repository, tmp_path_factory) -> Path:
+def together(request, hospital, alone, repository, tmp_path_factory) -> Job:
     """What several make. Three share neither 4 images of a step, nor 14 of the pool, nor 2 of the test evenly."""
     out = tmp_path_factory.mktemp(f"together_{request.param}")
     (out / "requests.json").write_text(json.dumps(stages(hospital, out, alone)))
-    done = torchrun(repository, request.param, "-m", "tests.commands.ranks", str(out / "requests.json"), str(out))
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert len(list(out.glob("rank_*.json"))) == request.param
-    return out
+    restarts, death = (["--max-restarts=1"], ["5"]) if request.param == 2 else ([], [])
+    worker = ["-m", "tests.commands.ranks", str(out / "requests.json"), str(out), *death]
+    done = torchrun(repository, request.param, *restarts, *worker)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return Job(out, request.param, done.stderr)
 
 
 def test_every_process_ends_with_the_same_weights_and_the_same_queue(together):
-    first, *others = (json.loads(file.read_text()) for file in sorted(together.glob("rank_*.json")))
-    assert {"queue", "network"} <= set(first[0]) and all(other == first for other in others)
+    first, *others = (json.loads(file.read_text()) for file in together.folder.glob("rank_*.json"))
+    assert {"queue", "network"} == set(first[0]) and len(others) == together.processes - 1
+    assert all(other == first for other in others)
 
 
-@pytest.mark.parametrize(("stage", "file"), [("pretrain", "model_ssl_pretrained.pt"), ("train", "model.pt")])
-def test_trainings_are_those_of_one_process_up_to_rounding(together, alone, stage, file):
-    for ours, theirs in zip(rows(together / stage / "history.csv"), rows(alone / stage / "history.csv"), strict=True):
-        assert ours.keys() == theirs.keys()
-        for name in set(FIGURES) & set(ours):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-4), (ours["epoch"], name)
-    one, other = load_weights(alone / stage / file), load_weights(together / stage / file)
+@pytest.mark.parametrize("stage", WEIGHTS)
+def test_figures_of_a_training_are_those_of_one_process(together, alone, stage):
+    ours, theirs = (rows(out / stage / "history.csv") for out in (together.folder, alone))
+    for mine, its in zip(ours, theirs, strict=True):
+        assert mine.keys() == its.keys()
+        for name in FIGURES & mine.keys():
+            assert float(mine[name]) == pytest.approx(float(its[name]), abs=1e-4), (mine["epoch"], name)
+
+
+@pytest.mark.parametrize("stage", WEIGHTS)
+def test_weights_move_as_in_one_process(together, alone, stage):
+    one, other = (load_weights(out / stage / WEIGHTS[stage]) for out in (alone, together.folder))
     assert one.settings == other.settings and one.model.keys() == other.model.keys()
-    for name, tensor in one.model.items():
-        torch.testing.assert_close(other.model[name], tensor, atol=2e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
-
-
-def test_the_choice_of_views_is_that_of_one_process(together, alone):
-    ours, theirs = (json.loads((out / "pretrain/policies.json").read_text()) for out in (together, alone))
-    assert ours["chosen"] == theirs["chosen"]
+    apart = {name: (other.model[name].double() - tensor.double()) for name, tensor in one.model.items()}
+    far = torch.cat([gap.abs().flatten() for name, gap in apart.items() if "running" not in name])
+    # Adam moves every weight by about the learning rate a step, whatever the size of its gradient.
+    assert float((far > 6e-6).double().mean()) < 0.01, "of a way of up to 6 steps of 1e-5"
+    for name in (name for name in one.model if "running" in name):
+        torch.testing.assert_close(other.model[name], one.model[name], atol=1e-3, rtol=1e-3)
 
 
 def test_each_image_is_embedded_once(together, alone):
-    ours, theirs = Embeddings.load(together / "embeddings"), Embeddings.load(alone / "embeddings")
-    assert ours.ids == theirs.ids
+    ours, theirs = Embeddings.load(together.folder / "embeddings"), Embeddings.load(alone / "embeddings")
+    assert ours.ids == theirs.ids and len(set(ours.ids)) == 14
     np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-6)
 
 
-def test_each_image_is_scored_once_and_the_worst_are_drawn(together, alone):
-    assert rows(together / "evaluation/per_image.csv") == rows(alone / "evaluation/per_image.csv")
-    summaries = [json.loads((out / "evaluation/summary.json").read_text()) for out in (together, alone)]
-    assert summaries[0] == summaries[1]
-    drawn = [
-        {file.name: file.read_bytes() for file in (out / "evaluation/overlays").iterdir()} for out in (together, alone)
-    ]
-    assert drawn[0] == drawn[1]
+def test_each_image_is_scored_once_and_the_same_cases_are_drawn(together, alone):
+    ours, theirs = together.folder / "evaluation", alone / "evaluation"
+    for name in ("per_image.csv", "summary.json"):
+        assert (ours / name).read_text() == (theirs / name).read_text()
+    drawn = [{file.name: file.read_bytes() for file in (out / "overlays").iterdir()} for out in (ours, theirs)]
+    assert drawn[0] == drawn[1] != {}
 
 
 def test_each_image_is_predicted_once(together, alone):
-    ours, theirs = rows(together / "masks/predictions.csv"), rows(alone / "masks/predictions.csv")
-    assert [row["id"] for row in ours] == [row["id"] for row in theirs]
+    ours, theirs = (rows(out / "masks/predictions.csv") for out in (together.folder, alone))
+    assert [row["id"] for row in ours] == [row["id"] for row in theirs] and len(ours) == 16
     for mine, its in zip(ours, theirs, strict=True):
         assert np.array_equal(np.asarray(Image.open(mine["mask"])), np.asarray(Image.open(its["mask"])))
 
 
 def test_nothing_half_written_is_left(together):
-    assert not [file for file in together.rglob(".*") if file.name != ".cache"]
+    assert not list(together.folder.rglob(".*"))
 
 
-def test_a_process_that_dies_ends_the_job_and_torchrun_resumes_it(hospital, alone, repository, tmp_path):
-    requests = stages(hospital, tmp_path)[:1]
-    (tmp_path / "requests.json").write_text(json.dumps(requests))
-    arguments = ["-m", "tests.commands.ranks", str(tmp_path / "requests.json"), str(tmp_path), "5"]
-    done = torchrun(repository, 2, "--max-restarts=1", *arguments)
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "SIGKILL" in done.stderr or "exitcode: -9" in done.stderr, "the death is told"
-    one, other = (load_weights(out / "pretrain/model_ssl_pretrained.pt") for out in (alone, tmp_path))
-    for name, tensor in one.model.items():
-        torch.testing.assert_close(other.model[name], tensor, atol=2e-4, rtol=1e-3)
+def test_the_record_tells_how_many_processes_did_the_job(together):
+    record = json.loads((together.folder / "train/run.json").read_text())
+    assert record["hardware"]["processes"] == together.processes
 
 
-def test_processes_that_do_not_know_of_each_other_are_refused_and_write_nothing(hospital, repository, tmp_path):
-    config = str(repository / "configs" / "embed.yaml")
-    arguments = [
-        "--bundle_root",
-        str(repository),
-        "--datalist",
-        str(hospital.datalist),
-        "--output_dir",
-        str(tmp_path / "e"),
-    ]
-    done = torchrun(repository, 2, "-m", "monai.bundle", "run", "--config_file", config, *arguments)
-    assert done.returncode != 0 and "multi_gpu_train.yaml" in done.stderr
-    assert not (tmp_path / "e").exists()
+def test_a_death_is_told(together):
+    assert ("exitcode: -9" in together.told) == (together.processes == 2)
+
+
+def test_the_overlay_is_enough_for_monai_s_own_command(hospital, alone, repository, tmp_path):
+    _, overrides = next(entry for entry in stages(hospital, tmp_path, alone) if entry[0] == "embed")
+    options = [word for name, value in overrides.items() for word in (f"--{name}", str(value))]
+    files = "['configs/embed.yaml','configs/multi_gpu_train.yaml']"
+    done = torchrun(repository, 2, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", ".", *options)
+    assert done.returncode == 0, done.stderr[-6000:]
+    ours, theirs = Embeddings.load(tmp_path / "embeddings"), Embeddings.load(alone / "embeddings")
+    assert ours.ids == theirs.ids
+    np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-6)
