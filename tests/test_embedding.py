@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.embedding import Embeddings, unit_length
+from bundle.embedding import Embeddings, empty_table, unit_length
 from bundle.run.atomic import OutputExists
+from bundle.selection import select
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)
 IDS = ("b/2", "a 1", "ü", "#4")
@@ -106,3 +109,32 @@ def test_unit_length_of_some_rows_is_theirs_also_over_several_blocks(tmp_path):
 def test_all_rows_in_their_order_stay_on_disk(tmp_path):
     loaded = Embeddings.load(Embeddings(IDS, VECTORS).save(tmp_path / "e"))
     assert isinstance(loaded.subset(IDS).vectors, np.memmap)
+
+
+def test_tables_too_large_for_memory_are_in_a_scratch_file_that_leaves_nothing_behind(tmp_path, monkeypatch):
+    vectors = np.random.default_rng(0).standard_normal((60_000, 24), dtype=np.float32)
+    ids = tuple(f"{i:05d}" for i in range(len(vectors)))
+    loaded = Embeddings.load(Embeddings(ids, vectors).save(tmp_path / "e"))
+    wanted = {
+        name: select(loaded, strategy=name, budget=5, exclude=ids[:7]).ids for name in ("kcenter", "kmeans", "random")
+    }
+    monkeypatch.setattr("bundle.embedding._MEMORY_SHARE", 0.0)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    turned = loaded.subset(ids[::-1])
+    assert isinstance(turned.vectors, np.memmap)
+    np.testing.assert_array_equal(turned.vectors, vectors[::-1])
+    tracemalloc.start()
+    units = unit_length(loaded.vectors)
+    assert tracemalloc.get_traced_memory()[1] < vectors.nbytes / 2, "a block at a time"
+    tracemalloc.stop()
+    assert isinstance(units, np.memmap)
+    for name, chosen in wanted.items():
+        assert select(turned, strategy=name, budget=5, exclude=ids[:7]).ids == chosen
+    assert [path.name for path in tmp_path.iterdir()] == ["e"]
+
+
+def test_a_full_disk_is_told_and_kills_nothing(monkeypatch):
+    monkeypatch.setattr("bundle.embedding._MEMORY_SHARE", 0.0)
+    with pytest.raises(OSError):
+        empty_table(1 << 44, 4)

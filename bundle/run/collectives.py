@@ -80,8 +80,8 @@ def total_figures(figures: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(figures, values.tolist(), strict=True))
 
 
-def total_gradients(parameters: Iterable[torch.nn.Parameter], share: float = 1.0) -> None:
-    """Replace every gradient by the sum over the processes of ``share`` times it.
+def total_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace every gradient by its sum over the processes.
 
     Not by DistributedDataParallel, which hooks into ``forward`` alone: a pretraining step goes through the network by
     other methods and several times, it leaves heads out, and shares may differ in size. What is given up is
@@ -90,7 +90,7 @@ def total_gradients(parameters: Iterable[torch.nn.Parameter], share: float = 1.0
     if ranks.world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) * share
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(flat)
     for gradient, summed in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(summed.view(gradient.shape))

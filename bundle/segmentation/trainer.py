@@ -39,14 +39,19 @@ class WholeBatch:
         self.network = network
 
     def attach(self, engine: Engine) -> None:
-        """Act on every gradient of ``engine``, a MONAI trainer, before the optimiser does."""
+        """Act on every loss and gradient of ``engine``, a MONAI trainer, before the optimiser does."""
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._take_share)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._add_up)
+
+    def _take_share(self, engine: Engine) -> None:
+        # Before the backward pass: through the batch normalisation gradients reach other processes.
+        output: Any = engine.state.output
+        output["loss"] = output["loss"] * own_rows(len(output["image"])).share
 
     def _add_up(self, engine: Engine) -> None:
         output: Any = engine.state.output
-        share = own_rows(len(output["image"])).share
-        total_gradients(self.network.parameters(), share)
-        output["loss"] = total(output["loss"].detach() * share)
+        total_gradients(self.network.parameters())
+        output["loss"] = total(output["loss"].detach())
 
 
 class Schedule:

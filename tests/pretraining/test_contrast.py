@@ -48,6 +48,19 @@ def test_is_the_paper_s_sum(count, more, seed, temperature):
     assert found.tolist() == retrieved
 
 
+@given(st.integers(1, 6), st.integers(0, 6), st.integers(0, 2**31))
+def test_shares_of_a_batch_add_up_to_the_whole(count, cut, seed):
+    generator = torch.Generator().manual_seed(seed)
+    query, keys = (normalize(torch.randn(n, 4, generator=generator), dim=1) for n in (count, count + 3))
+    ids = torch.randint(0, 3, (count + 3,), generator=generator)
+    whole, found = info_nce(query, keys, ids[:count], ids)
+    parts = [slice(0, min(cut, count)), slice(min(cut, count), count)]
+    shares = [info_nce(query[part], keys, ids[:count][part], ids, first=part.start) for part in parts]
+    added = sum(float(loss) * len(own) / count for loss, own in shares)
+    assert added == pytest.approx(float(whole), abs=1e-5)
+    assert torch.equal(torch.cat([own for _, own in shares]), found)
+
+
 @pytest.mark.parametrize("count", [2, 8])
 def test_orthogonal_keys_have_a_closed_form(count):
     keys = torch.eye(count)
