@@ -21,7 +21,7 @@ from bundle.data.modality import load_modality
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-CONFIGS = ("pretrain", "embed", "train", "evaluate", "inference", "uncertainty")
+CONFIGS = ("pretrain", "embed", "train", "evaluate", "inference", "uncertainty", "multi_gpu_train")
 
 
 def fenced(page: Path, language: str) -> list[str]:
@@ -83,9 +83,10 @@ def test_every_example_command_is_one_that_the_code_takes(page):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_monai_command_sets_knobs_that_its_configs_have(page):
     for words in command_lines(page):
-        if words[:3] != ["python", "-m", "monai.bundle"]:
+        if words[0] not in ("python", "torchrun") or "monai.bundle" not in words:
             continue
-        given = dict(zip(words[4::2], words[5::2], strict=True))
+        words = words[words.index("run") + 1 :]
+        given = dict(zip(words[::2], words[1::2], strict=True))
         files = re.findall(r"configs/\w+\.yaml", given.pop("--config_file"))
         known = {name for file in files for name in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))}
         assert files and {name.removeprefix("--") for name in given} <= known, " ".join(words)
