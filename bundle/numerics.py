@@ -74,17 +74,12 @@ class PrecisionInferer(Inferer):
         # Every operation on a MetaTensor copies its metadata; the network has no use for it.
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         plain = plain.to(self.device).contiguous(memory_format=torch.channels_last)
-        with self._draws(network, len(plain)), self._autocast():
+        training = getattr(network, "training", False)  # dropout draws for the batch of all processes
+        draws = whole_batch_draws(len(plain)) if training else contextlib.nullcontext()
+        with draws, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             output = network(plain, *args, **kwargs).float()
         if isinstance(inputs, MetaTensor):
             # Invertd passes over a prediction that carries no metadata.
             output = MetaTensor(output, meta=inputs.meta, applied_operations=inputs.applied_operations)
             output.is_batch = inputs.is_batch
         return output
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
-
-    def _draws(self, network: Any, count: int) -> contextlib.AbstractContextManager[Any]:
-        """Dropout, alone in training, draws for the batch of all processes."""
-        return whole_batch_draws(count) if getattr(network, "training", False) else contextlib.nullcontext()

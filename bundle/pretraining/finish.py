@@ -59,13 +59,13 @@ class FinishPretraining:
         device = next(network.parameters()).device
         recalibrate(network, _batches(self.dataset, device), parts=step.trained_parts)
         signs = collapse_signs(network, as_unit_range(self.held_out.to(device)), step=step)
-        for warning in signs["warnings"]:
-            logger.warning(warning)
         self._write(engine.state.epoch, signs)
 
     @ranks.only_first
     def _write(self, epochs: int, signs: dict[str, Any]) -> None:
         step, network = self.step, self.step.network
+        for warning in signs["warnings"]:
+            logger.warning(warning)
         save_weights(
             self.weights,
             network.unet,

@@ -1,1 +1,1 @@
-"""What every stage does around its work: atomic writes, a run record, quarantine, seeds. Imports no stage."""
+"""What every stage does around its work: atomic writes, run record, quarantine, seeds, processes. Imports no stage."""

@@ -156,12 +156,16 @@ def test_a_death_is_told(together):
     assert ("exitcode: -9" in together.told) == (together.processes == 2)
 
 
-def test_the_overlay_is_enough_for_monai_s_own_command(hospital, alone, repository, tmp_path):
+def test_the_overlay_is_enough_for_monai_s_own_command_and_fewer_images_than_processes(
+    hospital, alone, repository, tmp_path
+):
     _, overrides = next(entry for entry in stages(hospital, tmp_path, alone) if entry[0] == "embed")
-    options = [word for name, value in overrides.items() for word in (f"--{name}", str(value))]
+    run_workflow("embed", {**overrides, "section": "test", "output_dir": str(tmp_path / "alone")})
+    options = [word for name, value in {**overrides, "section": "test"}.items() for word in (f"--{name}", str(value))]
     files = "['configs/embed.yaml','configs/multi_gpu_train.yaml']"
-    done = torchrun(repository, 2, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", ".", *options)
+    command = ["-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", ".", *options]
+    done = torchrun(repository, 3, *command)
     assert done.returncode == 0, done.stderr[-6000:]
-    ours, theirs = Embeddings.load(tmp_path / "embeddings"), Embeddings.load(alone / "embeddings")
-    assert ours.ids == theirs.ids
+    ours, theirs = Embeddings.load(tmp_path / "embeddings"), Embeddings.load(tmp_path / "alone")
+    assert ours.ids == theirs.ids and len(ours) == 2
     np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-6)
