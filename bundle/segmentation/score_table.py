@@ -11,6 +11,7 @@ from typing import Any
 from ignite.engine import Engine
 
 from bundle.data.canvas import canvas_box
+from bundle.run import ranks
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, content_fingerprint, entries_fingerprint, file_fingerprint
 from bundle.segmentation.each_image import EachImage, Item, Row
@@ -63,6 +64,7 @@ class WriteScores(EachImage):
         """Write which images have no score, and why."""
         unreadable.write(self.folder)
 
+    @ranks.only_first
     def end(self, _: Engine) -> None:
         """Write the table and the record."""
         found = Uncertainties({row["id"]: row["uncertainty"] for row in self.rows})

@@ -35,7 +35,7 @@ class Job:
 
 
 def stages(hospital, out: Path, start: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The five stages into ``out``. What reads weights reads those in ``start``, so that results can be compared.
+    """The stages into ``out``. What reads weights reads those in ``start``, so that results can be compared.
 
     The learning rate is low: at the usual one Adam turns rounding errors of a network this young into other weights.
     """
@@ -50,6 +50,7 @@ def stages(hospital, out: Path, start: Path) -> list[tuple[str, dict[str, Any]]]
         ("train", {**training, **knobs, "output_dir": str(out / "train")}),
         ("embed", {**common, "weights": ssl, "output_dir": str(out / "embeddings")}),
         ("evaluate", {**common, "model": model, "evaluation_dir": str(out / "evaluation")}),
+        ("uncertainty", {**common, "model": model, "criterion": "bald", "output_dir": str(out / "uncertainty")}),
         ("infer", {**images, "model": model, "output_dir": str(out / "masks")}),
     ]
 
@@ -136,6 +137,11 @@ def test_each_image_is_predicted_once(together, alone):
     assert [row["id"] for row in ours] == [row["id"] for row in theirs] and len(ours) == 15
     for mine, its in zip(ours, theirs, strict=True):
         assert np.array_equal(np.asarray(Image.open(mine["mask"])), np.asarray(Image.open(its["mask"])))
+
+
+def test_each_image_has_the_uncertainty_that_one_process_gives_it(together, alone):
+    ours, theirs = (rows(out / "uncertainty/scores.csv") for out in (together.folder, alone))
+    assert ours == theirs and len(ours) == 14
 
 
 def test_what_cannot_be_read_is_set_aside_whichever_process_has_it(together, alone):
