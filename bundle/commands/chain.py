@@ -42,3 +42,27 @@ def run_stage(verb: str, *, done: Path, **options: object) -> float:
     spent = time.monotonic() - started
     print(f"== {verb}: {spent:.0f} s", file=sys.stderr)
     return spent
+
+
+def list_public_set(data: Path, out: Path, *, modality: str, as_dicom: bool = False) -> Path:
+    """The datalist of a public set: ``images/``, ``masks/`` and ``split.csv`` (columns id, split) below ``data``.
+
+    No validation section: the last step is scored, so every label of the pool can teach.
+
+    Args:
+        data: folder of the set.
+        out: gets ``datalist.json``, and ``dicom`` where asked for.
+        modality: name, or path of a YAML file.
+        as_dicom: wrap the pictures into CR DICOM objects first.
+
+    Returns:
+        The path of the datalist; what is there is not made again.
+    """
+    images = data / "images"
+    if as_dicom:
+        run_stage("wrap_radiographs", done=out / "dicom", images=images, out=out / "dicom")
+        images = out / "dicom"
+    datalist = out / "datalist.json"
+    listed = {"images": images, "masks": data / "masks", "split_csv": data / "split.csv"}
+    run_stage("make_datalist", done=datalist, out=datalist, modality=modality, validation_fraction=0, **listed)
+    return datalist
