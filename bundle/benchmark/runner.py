@@ -17,6 +17,7 @@ from bundle.benchmark.images import Canvases, TestImages
 from bundle.benchmark.ledger import Ledger, run_key
 from bundle.benchmark.memory import PeakMemory
 from bundle.benchmark.protocol import CHANCE, Choice, Run, Setting
+from bundle.benchmark.results import FILE_NAME, write_results
 from bundle.benchmark.scoring import score
 from bundle.benchmark.training import quieten, train
 from bundle.data.datalist import Datalist
@@ -97,6 +98,9 @@ class Runner:
                 pace = (time.monotonic() - begun) / max(1, done - before)
                 missing = len(runs) - done - len(failed)
                 logger.info("%d/%d  %s: %s; %s left", done, len(runs), runs[key], told, duration(pace * missing))
+                with self.claims.hold(FILE_NAME) as mine:
+                    if mine:  # else another one writes the same table at this moment
+                        write_results(self.bench.folder)
                 break  # look again from the first: a claim may have died meanwhile
             else:
                 time.sleep(_PATIENCE)
