@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bundle.benchmark.arms import SHORT, short, strategy_title
 from bundle.benchmark.ledger import Ledger, run_key
-from bundle.benchmark.protocol import choice_title
 from bundle.run.atomic import write_csv
 
 FILE_NAME = "results.csv"
-ALL_LABELS = "all labels"
-SHORT = 8  # hex digits of a fingerprint in a table
 
 SETTINGS = ("modality", "start", "strategy", "labels", "seed", "steps", "size", "pool", "control", "features")
 FIGURES = ("dice", "jaccard", "hd95", "ece", "test_images")
@@ -36,20 +34,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     settings, results = row["settings"], row["results"]
-    chosen = settings["strategy"]
     return {
         **{name: settings[name] for name in ("modality", "start", "labels", "seed", "steps", "size", "scoring")},
-        "strategy": ALL_LABELS if chosen is None else choice_title(chosen, settings["options"]),
+        "strategy": strategy_title(settings),
         "pool": settings["pool"]["kind"],
         "control": settings["control"] or "none",
         "features": settings["features"],
         **{name: results[name] for name in (*FIGURES, *COSTS)},
-        **{name: _short(settings[name]) for name in ("start_weights", "embedding_weights", "data")},
+        **{name: short(settings[name]) for name in ("start_weights", "embedding_weights", "data")},
         **{name: settings["recipe"][name] for name in ("precision", "device")},
         "recipe": run_key(settings["recipe"])[:SHORT],
         "run": row["run"],
     }
-
-
-def _short(fingerprint: str | None) -> str:
-    return "" if fingerprint is None else fingerprint.removeprefix("sha256:")[:SHORT]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bundle.benchmark.page import Question
     from bundle.benchmark.protocol import Run
     from bundle.benchmark.runner import Bench
 
@@ -32,18 +33,22 @@ recipe of `coldstart train` at equal steps, scored on the test images of split.c
     coldstart benchmark_labels --data dermoscopy --modality dermoscopy --control shuffle --out bench/dermoscopy
     coldstart benchmark_labels --data dermoscopy --modality dermoscopy --pool redundant --out bench/dermoscopy
 
+  tables and page from the rows alone, with the area over these budgets and another family of tests:
+    coldstart benchmark_labels --report --budgets 5 10 20 40 80 160 --family "all/kmeans vs all/random" \\
+        --out bench/dermoscopy
+
 --data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets a row a finished run in rows/, the
-scores of every test image in scores/, and results.csv. Killed, the same command goes on; started several times, also on
-several machines that share OUT, they divide the work. A run with any other setting is another run: rows never mix.
+scores of every test image in scores/, results.csv and report.html. Killed, the same command goes on; started several
+times, also on several machines that share OUT, they divide the work. A run with any other setting is another run.
 """
+
+BUDGETS = ["5", "10", "20", "40", "80", "160"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder with images/, masks/, split.csv"
-    )
-    parser.add_argument("--modality", required=True, metavar="M", help="dermoscopy, chest_xray or your own YAML file")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/, masks/, split.csv")
+    parser.add_argument("--modality", metavar="M", help="dermoscopy, chest_xray or your own YAML file")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for rows, scores and tables")
     parser.add_argument(
         "--strategies",
@@ -63,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budgets",
         nargs="+",
-        default=["5", "10", "20", "40", "80", "160"],
+        default=BUDGETS,
         metavar="B",
         help="labels: numbers, shares of the pool such as 10%%, or all (default 5 10 20 40 80 160)",
     )
@@ -97,19 +102,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any knob of train.yaml; may be given again"
     )
+    parser.add_argument("--report", action="store_true", help="no training: tables and page from the rows in OUT alone")
+    parser.add_argument(
+        "--family",
+        nargs="+",
+        metavar="'A vs B'",
+        help="up to five comparisons tested together, as 'all/kmeans vs all/random' (default the 2 x 2 of coldstart)",
+    )
+    parser.add_argument(
+        "--selected", default="coldstart", metavar="S", help="strategy of the 2 x 2 (default coldstart)"
+    )
+    parser.add_argument(
+        "--target", type=float, default=95, metavar="PERCENT", help="of the all-labels Dice to be reached (default 95)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is not done yet, then print the path of results.csv."""
+    """Do what is not done yet, then print the tables and the path of the report."""
+    question = _question(args)
+    if not args.report:
+        _measure(args)
+    from bundle.benchmark.page import write_report
     from bundle.benchmark.results import write_results
+
+    out = args.out.absolute()
+    page, tables = write_report(out, question)
+    print("\n".join(tables))
+    print(write_results(out))
+    print(page)
+    return 0
+
+
+def _question(args: argparse.Namespace) -> Question:
+    """What the rows are asked, checked before hours of training."""
+    from bundle.benchmark.page import Question
+
+    if not args.report and (args.data is None or args.modality is None):
+        raise ValueError("--data and --modality are needed, except with --report")
+    numbers = [text for text in args.budgets if text.isdecimal()] or BUDGETS
+    budgets = tuple(sorted(set(map(int, numbers))))
+    family = {} if args.family is None else {"family": tuple(args.family)}
+    return Question(budgets, share=args.target / 100, selected=args.selected, **family)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    """Do the runs that are not done."""
     from bundle.benchmark.runner import Runner
 
     bench, runs = _prepare(args)
     failed = Runner(bench).work(runs)
-    print(write_results(bench.folder))
+    if len(failed) == len(runs):
+        raise ValueError(f"not one of {len(runs)} runs can be made: {next(iter(failed.values()))}")
     if failed:
         print(f"{len(failed)} of {len(runs)} runs cannot be made: {next(iter(failed.values()))}", file=sys.stderr)
-    return int(len(failed) == len(runs))
 
 
 def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
@@ -126,6 +171,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     )
     from bundle.benchmark.protocol import CHANCE, Choice, Setting, plan
     from bundle.benchmark.runner import Bench, pretrained_weights
+    from bundle.benchmark.subgroups import write_cases
     from bundle.benchmark.training import training_recipe
     from bundle.commands.chain import list_public_set
     from bundle.commands.select_samples import parse_budget
@@ -152,6 +198,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     datalist = labelled_pool(load_datalist(listed))
     data = images_fingerprint(datalist)
     pool, test = decode_pool(datalist, modality), decode_test(datalist, modality)
+    write_cases(out, data, datalist, test, modality)
     chooses = any(choice.strategy != CHANCE for choice in choices)
     weights, seen_by = args.ssl_weights, args.embedding_weights
     if weights is None and (set(args.starts) != {"none"} or (chooses and seen_by is None)):
