@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_DASH_OF_START = {"all": DASHES[0], "encoder": DASHES[3], "none": DASHES[2]}
+
 
 @styled
 def budget_curves(arms: Mapping[str, Arm], full: Mapping[str, float]) -> Figure:
@@ -26,10 +28,9 @@ def budget_curves(arms: Mapping[str, Arm], full: Mapping[str, float]) -> Figure:
     """
     figure, (left, right) = new_figure(2, width=FULL, height=4.2)
     strategies = list(dict.fromkeys(arm.strategy for arm in arms.values()))
-    starts = list(dict.fromkeys(arm.start for arm in arms.values()))
     for title, arm in arms.items():
         colour = CYCLE[strategies.index(arm.strategy) % len(CYCLE)]
-        dash = DASHES[(len(starts) - 1 - starts.index(arm.start)) % len(DASHES)]
+        dash = _DASH_OF_START[arm.start]
         figures = arm.figures()
         labels = np.array(list(figures))
         means = np.array([np.mean(list(seeds.values())) for seeds in figures.values()])
@@ -41,12 +42,12 @@ def budget_curves(arms: Mapping[str, Arm], full: Mapping[str, float]) -> Figure:
                 labels, values, color=colour, linestyle=dash, marker="o", markersize=3.5, label=f"{title}, {seeds}"
             )
             panel.fill_between(labels, values - spread, values + spread, color=colour, alpha=0.12, linewidth=0)
-    for start, dice in full.items():
+    for number, (start, dice) in enumerate(full.items()):
         for panel, value in ((left, dice), (right, 1 - dice)):
             panel.axhline(value, color=INK, linewidth=1, linestyle=(0, (1, 2)))
             panel.annotate(
                 f"all labels, {start}",
-                (1, value),
+                (1 - 0.3 * number, value),  # beside each other: the lines can lie close
                 xycoords=("axes fraction", "data"),
                 xytext=(-3, 3),
                 textcoords="offset points",
@@ -56,6 +57,8 @@ def budget_curves(arms: Mapping[str, Arm], full: Mapping[str, float]) -> Figure:
     for panel in (left, right):
         _label_budgets(panel, sorted({labels for arm in arms.values() for labels in arm.figures()}))
     right.set_yscale("log")
+    right.yaxis.set_major_formatter("{x:g}")
+    right.yaxis.set_minor_formatter("{x:g}")
     left.set_title("Mean Dice of the test images, by labels")
     right.set_title("The same as error 1 - Dice, logarithmic")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(arms)))
