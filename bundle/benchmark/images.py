@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from bundle.data.modality import Augmentation, Modality
 from bundle.data.sampling import as_unit_range
 from bundle.data.split import group_of
 from bundle.data.transforms import preprocessing
+from bundle.data.workers import beside_the_network
 from bundle.run.record import content_fingerprint, file_fingerprint
 from bundle.run.seeds import derive_seed
 from bundle.segmentation.evaluation import pixel_spacing
@@ -108,8 +109,7 @@ def images_fingerprint(datalist: Datalist) -> str:
 def decode_pool(datalist: Datalist, modality: Modality) -> Canvases:
     """Every image of the pool with its mask."""
     load = preprocessing(modality, label="canvas", cached=True)
-    bar = tqdm(datalist.section("pool"), desc="decode pool", unit="image", disable=None)
-    items = map(load, bar)
+    items = _in_threads(load, datalist.section("pool"), "decode pool")
     return Canvases({item["id"]: {"image": item["image"], "label": item["label"]} for item in items})
 
 
@@ -118,8 +118,7 @@ def decode_test(datalist: Datalist, modality: Modality) -> TestImages:
     load = preprocessing(modality, label="native")
     canvases, sizes, spacings, packed = [], [], [], []
     entries = datalist.section("test")
-    for entry in tqdm(entries, desc="decode test", unit="image", disable=None):
-        item = load(entry)
+    for item in _in_threads(load, entries, "decode test"):
         mask = item["label"].as_tensor()[0].to(torch.uint8).contiguous().numpy()
         canvases.append(item["image"].as_tensor())
         sizes.append((mask.shape[0], mask.shape[1]))
@@ -144,6 +143,11 @@ def add_near_duplicates(datalist: Datalist, canvases: Canvases, *, seed: int = 0
             items[identifier] = _near_duplicate(items[entry["id"]], derive_seed(seed, "copy", identifier))
     redundant = dataclasses.replace(datalist, sections={**datalist.sections, "pool": tuple(entries)})
     return redundant, Canvases(items)
+
+
+def _in_threads(load: Callable[[Any], Any], entries: Sequence[Any], title: str) -> Iterator[Any]:
+    with beside_the_network() as pool:
+        yield from tqdm(pool.map(load, entries), total=len(entries), desc=title, unit="image", disable=None)
 
 
 def _near_duplicate(item: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:

@@ -16,9 +16,11 @@ from bundle.network import UNet
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run.atomic import atomic_file
 from bundle.segmentation.metrics import score_image
+from bundle.segmentation.postprocessing import LikeliestClassd
 from bundle.weights import Weights
 
 BATCH = 32  # images; bounds the memory, the scores do not depend on it
+_LIKELIEST = LikeliestClassd("pred")  # the evaluation's own, so that the masks are the same
 BINS = 15  # of the confidence, as in Guo et al. (ICML 2017)
 
 
@@ -87,7 +89,7 @@ def score(
     for positions in images.batches(BATCH):
         logits = inferer(images.canvases[positions], network)
         native = from_canvas(logits.flatten(0, 1), *images.sizes[positions[0]])
-        probability, prediction = native.unflatten(0, logits.shape[:2]).softmax(dim=1).max(dim=1)
+        probability, prediction = likeliest(native.unflatten(0, logits.shape[:2]))
         truth = torch.stack([images.mask(position) for position in positions]).to(device)
         found.dice[positions], found.jaccard[positions] = (s.cpu() for s in overlap(prediction, truth, classes))
         counts = count_confidence(probability, prediction == truth)
@@ -105,6 +107,14 @@ def fine_tuned_network(weights: Weights, device: torch.device) -> UNet:
     network.load_state_dict(weights.model)
     prepare_network(network, device)
     return network.eval()
+
+
+def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probability and index of the likeliest class, (B, W, H) each, of logits (B, classes, W, H)."""
+    planes = logits.transpose(0, 1)
+    prediction = _LIKELIEST({"pred": planes})["pred"][0]
+    best = planes.amax(dim=0)
+    return 1 / (planes - best).exp_().sum(dim=0), prediction
 
 
 def overlap(prediction: torch.Tensor, truth: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import torch
 
 from bundle.benchmark.images import TestImages
-from bundle.benchmark.scoring import BINS, count_confidence, overlap, score
+from bundle.benchmark.scoring import BINS, count_confidence, likeliest, overlap, score
 from bundle.network import UNet
 from bundle.segmentation.metrics import score_image
 from bundle.weights import load_weights, save_weights
@@ -90,3 +91,14 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_share_of_right_
     pixels[1, 14], confidence[1, 14], correct[1, 14] = 30, 29.0, 27
     scores = dataclasses.replace(drawn_scores(2), pixels=pixels, confidence=confidence, correct=correct)
     assert scores.calibration_error() == pytest.approx((2 + 2) / 40)
+
+
+def test_the_likeliest_class_has_the_largest_softmax_and_of_equal_ones_is_the_first():
+    logits = torch.randn((2, 3, 5, 4), generator=torch.Generator().manual_seed(2)) * 4
+    logits[0, :, 0, 0] = 1.0
+    probability, prediction = likeliest(logits)
+    expected = logits.double().softmax(dim=1)
+    for b, x, y in itertools.product(range(2), range(5), range(4)):
+        values = expected[b, :, x, y].tolist()
+        assert int(prediction[b, x, y]) == values.index(max(values))
+        assert float(probability[b, x, y]) == pytest.approx(max(values), abs=1e-6)
