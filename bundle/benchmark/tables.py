@@ -329,7 +329,7 @@ def _budget_difference(arm: Arm, reference: Arm, labels: int) -> str:
     if not a.keys() & b.keys():
         return "–"
     found = paired_difference(a, b)
-    return f"{100 * found.mean:+.1f} ({found.wins}/{found.n - found.wins - found.losses}/{found.losses})"
+    return f"{_signed(100 * found.mean, 1)} ({found.wins}/{found.n - found.wins - found.losses}/{found.losses})"
 
 
 def _ties(found: AreaDifference) -> int:
@@ -345,8 +345,12 @@ def _spread(values: Iterable[float], digits: int = 4) -> str:
 
 
 def _points(found: Interval) -> str:
-    interval = "" if math.isnan(found.low) else f" [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-    return f"{100 * found.mean:+.2f}{interval}"
+    mean, low, high = (_signed(100 * value, 2) for value in (found.mean, found.low, found.high))
+    return mean if math.isnan(found.low) else f"{mean} [{low}, {high}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0: no "-0.00"
 
 
 def _p(value: float) -> str:

@@ -57,7 +57,12 @@ def list_public_set(data: Path, out: Path, *, modality: str, as_dicom: bool = Fa
 
     Returns:
         The path of the datalist; what is there is not made again.
+
+    Raises:
+        ValueError: the datalist that is there lists other images.
     """
+    from bundle.data.datalist import load_datalist
+
     images = data / "images"
     if as_dicom:
         run_stage("wrap_radiographs", done=out / "dicom", images=images, out=out / "dicom")
@@ -65,4 +70,10 @@ def list_public_set(data: Path, out: Path, *, modality: str, as_dicom: bool = Fa
     datalist = out / "datalist.json"
     listed = {"images": images, "masks": data / "masks", "split_csv": data / "split.csv"}
     run_stage("make_datalist", done=datalist, out=datalist, modality=modality, validation_fraction=0, **listed)
+    found = load_datalist(datalist)
+    if found.root.resolve() != images.resolve() or found.modality.name != Path(modality).stem:
+        raise ValueError(
+            f"{datalist} lists {found.modality.name} images of {found.root}, not {Path(modality).stem} images of "
+            f"{images}: give another --out, or the same set at the same place"
+        )
     return datalist
