@@ -37,13 +37,13 @@ class Canvases(Transform):
         items: id to ``image`` (C, S, S) uint8 in 0..255 and ``label`` (1, S, S) uint8 class indices.
     """
 
-    def __init__(self, items: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    def __init__(self, items: Mapping[str, dict[Hashable, torch.Tensor]]) -> None:
         self.items = dict(items)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A datalist entry to its item, as ``preprocessing(..., label="canvas", cached=True)`` gives it."""
-        item = self.items[data["id"]]
-        return {"id": data["id"], "image": item["image"], "label": item["label"]}
+        names: dict[Hashable, Any] = {name: data[name] for name in ("id", "index") if name in data}
+        return names | self.items[data["id"]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ def _in_threads(load: Callable[[Any], Any], entries: Sequence[Any], title: str) 
         yield from tqdm(pool.map(load, entries), total=len(entries), desc=title, unit="image", disable=None)
 
 
-def _near_duplicate(item: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
+def _near_duplicate(item: Mapping[Hashable, torch.Tensor], seed: int) -> dict[Hashable, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         image, label = augment(as_unit_range(item["image"][None]), item["label"][None], NEAR)

@@ -28,21 +28,16 @@ class Choice:
     options: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Choice:
-        """``"ca"`` or ``"ca:k=20,within=random"``.
+    def of(cls, strategy: str, given: Mapping[str, Any]) -> Choice:
+        """A strategy with some of its options.
 
         Raises:
-            ValueError: an unknown strategy or option, or a value that is not YAML.
+            ValueError: an unknown strategy or option.
         """
-        from bundle.commands.select_samples import parse_options
-
-        name, _, options = text.partition(":")
-        found = find_strategy(name)
-        given = parse_options([pair for pair in options.split(",") if pair])
+        found = find_strategy(strategy)
         found.resolve(given)
-        return cls(
-            found.name, tuple(sorted((key, value) for key, value in given.items() if value != found.options[key]))
-        )
+        other = {key: value for key, value in given.items() if value != found.options[key]}
+        return cls(found.name, tuple(sorted(other.items())))
 
     @property
     def resolved(self) -> dict[str, Any]:

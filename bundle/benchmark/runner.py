@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bundle.benchmark.claims import Claims
 from bundle.benchmark.images import Canvases, TestImages
@@ -141,7 +142,7 @@ class Runner:
             knobs=bench.knobs,
         )
         trained = time.perf_counter()
-        device = choose_device()
+        device = torch.device(bench.knobs.get("device") or choose_device())
         scores = score(weights, bench.test, device=device, precision=bench.setting.scoring, hd95=bench.hd95)
         ended = time.perf_counter()
         results = {
@@ -199,7 +200,9 @@ class Runner:
         return folder
 
 
-def pretrained_weights(folder: Path, datalist: Datalist, modality: Modality, pool: Canvases, data: str) -> Path:
+def pretrained_weights(
+    folder: Path, datalist: Datalist, modality: Modality, pool: Canvases, data: str, *, steps: int | None = None
+) -> Path:
     """Self-supervised weights of the pool, pretrained as ``configs/pretrain.yaml`` says where they are not there.
 
     Killed, it goes on with the next call.
@@ -210,13 +213,14 @@ def pretrained_weights(folder: Path, datalist: Datalist, modality: Modality, poo
         modality: at the size of the benchmark.
         pool: the images, decoded.
         data: fingerprint of the images.
+        steps: of the optimiser; as the config has it where None.
     """
-    place = folder / "pretrain" / run_key({"data": data, "size": modality.size, "modality": modality.name})
+    facts = {"data": data, "size": modality.size, "modality": modality.name, "steps": steps}
+    place = folder / "pretrain" / run_key(facts)
     weights, done = place / "model_ssl_pretrained.pt", place / "run.json"
     with Claims(folder / "claims").wait(f"pretrain-{place.name}"):
         if not done.is_file():
             logger.info("pretraining on %d images; with --ssl-weights it is left out", len(datalist.ids("pool")))
-            run_workflow(
-                "pretrain", {"modality": modality, "datalist": datalist, "preprocessing": pool, "output_dir": place}
-            )
+            given = {"modality": modality, "datalist": datalist, "preprocessing": pool, "output_dir": place}
+            run_workflow("pretrain", given if steps is None else {**given, "steps": steps})
     return weights

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bundle.benchmark.images import Canvases
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Modality
@@ -39,7 +41,9 @@ def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, A
     augmentation = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(modality.augmentation).items()}
     return {
         "epoch_length": parser.get_parsed_content("epoch_length"),
-        "device": parser.get_parsed_content("device").type,  # processors and GPUs draw other random numbers
+        "device": torch.device(
+            parser.get_parsed_content("device")
+        ).type,  # processors and GPUs draw other random numbers
         **settings,
         "augmentation": augmentation,
         **{name: value for name, value in knobs.items() if name not in settings},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bundle.benchmark.page import Question
-    from bundle.benchmark.protocol import Run
+    from bundle.benchmark.protocol import Choice, Run
     from bundle.benchmark.runner import Bench
 
 DESCRIPTION = """\
@@ -82,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="self-supervised weights; default: pretrained on the pool first",
     )
     parser.add_argument(
+        "--pretrain-steps", type=int, metavar="N", help="of that pretraining (default as pretrain has it)"
+    )
+    parser.add_argument(
         "--embedding-weights",
         type=Path,
         metavar="FILE",
@@ -133,6 +136,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def parse_choice(text: str) -> Choice:
+    """A strategy from ``"ca"`` or ``"ca:k=20,within=random"``.
+
+    Raises:
+        ValueError: an unknown strategy or option, or a value that is not YAML.
+    """
+    from bundle.benchmark.protocol import Choice
+    from bundle.commands.select_samples import parse_options
+
+    name, _, options = text.partition(":")
+    return Choice.of(name, parse_options([pair for pair in options.split(",") if pair]))
+
+
 def _question(args: argparse.Namespace) -> Question:
     """What the rows are asked, checked before hours of training."""
     from bundle.benchmark.page import Question
@@ -169,7 +185,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         images_fingerprint,
         labelled_pool,
     )
-    from bundle.benchmark.protocol import CHANCE, Choice, Setting, plan
+    from bundle.benchmark.protocol import CHANCE, Setting, plan
     from bundle.benchmark.runner import Bench, pretrained_weights
     from bundle.benchmark.subgroups import write_cases
     from bundle.benchmark.training import training_recipe
@@ -180,7 +196,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     from bundle.run.record import file_fingerprint
     from bundle.run.workflow import parse_setting
 
-    choices = [Choice.parse(text) for text in args.strategies]
+    choices = [parse_choice(text) for text in args.strategies]
     modality = load_modality(args.modality)
     if args.size is not None:
         modality = dataclasses.replace(modality, size=args.size)
@@ -202,7 +218,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     chooses = any(choice.strategy != CHANCE for choice in choices)
     weights, seen_by = args.ssl_weights, args.embedding_weights
     if weights is None and (set(args.starts) != {"none"} or (chooses and seen_by is None)):
-        weights = pretrained_weights(out, datalist, modality, pool, data)
+        weights = pretrained_weights(out, datalist, modality, pool, data, steps=args.pretrain_steps)
     seen_by = seen_by or weights
     redundancy: dict[str, Any] = {"kind": args.pool}
     if args.pool == "redundant":

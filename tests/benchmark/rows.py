@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bundle.benchmark.ledger import Ledger
-from bundle.benchmark.protocol import Choice, Run, Setting, plan
+from bundle.benchmark.protocol import Run, Setting, plan
 from bundle.benchmark.scoring import BINS, Scores
+from bundle.commands.benchmark_labels import parse_choice
 
 SHARED = Setting(
     modality="dermoscopy",
@@ -42,7 +43,7 @@ def add_rows(
 ) -> None:
     """Keep a row with the Dice ``figure(run)`` for every run of the plan; ``other`` replaces entries of ``SHARED``."""
     shared = dataclasses.replace(SHARED, **other)
-    choices = [Choice.parse(name) for name in strategies]
+    choices = [parse_choice(name) for name in strategies]
     for run in plan(shared, seeds=seeds, budgets=budgets, starts=starts, choices=choices).values():
         dice = figure(run)
         results = {"dice": dice, "jaccard": dice / 2, "hd95": None, "ece": 0.1, "test_images": IMAGES}

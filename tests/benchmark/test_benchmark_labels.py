@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import pytest
 
 from bundle.benchmark.ledger import Ledger
 from bundle.commands import run_verb
+from bundle.run.record import file_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,29 @@ def test_a_wrong_request_is_refused_before_any_training(command, tmp_path, capsy
     assert run_verb("benchmark_labels", command(tmp_path, *options)) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "rows").exists()
+
+
+def test_without_weights_the_pool_is_pretrained_on_once(command, tmp_path):
+    options = command(tmp_path, "--budgets", "3", "--seeds", "1", "--strategies", "random", "--pretrain-steps", "2")
+    place = options.index("--ssl-weights")
+    del options[place : place + 2]
+    assert run_verb("benchmark_labels", [*options, "--starts", "none"]) == 0
+    assert not (tmp_path / "pretrain").exists(), "random labels from random weights need none"
+    assert run_verb("benchmark_labels", [*options, "--starts", "encoder"]) == 0
+    (weights,) = (tmp_path / "pretrain").rglob("model_ssl_pretrained.pt")
+    before = weights.stat().st_mtime_ns
+    assert run_verb("benchmark_labels", [*options, "--starts", "encoder", "--strategies", "coldstart"]) == 0
+    assert weights.stat().st_mtime_ns == before
+    warm = {row["settings"]["start_weights"] for row in rows_of(tmp_path)} - {None}
+    assert warm == {file_fingerprint(weights)}
+
+
+def test_a_folder_of_another_set_is_refused(measured, command, public_set, tmp_path, capsys):
+    shutil.copytree(public_set, tmp_path / "moved")
+    options = command(measured)
+    options[options.index(str(public_set))] = str(tmp_path / "moved")
+    assert run_verb("benchmark_labels", options) == 2
+    assert "give another --out" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_made_is_told_and_the_others_are_made(command, tmp_path, capsys):

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from bundle.benchmark.ledger import run_key
-from bundle.benchmark.protocol import Choice, Run, Setting, plan
+from bundle.benchmark.protocol import Run, Setting, plan
+from bundle.commands.benchmark_labels import parse_choice
 
 SHARED = Setting(
     modality="dermoscopy",
@@ -44,7 +45,7 @@ def key(run, shared):
 
 @pytest.mark.parametrize("name", OTHER)
 def test_every_setting_makes_another_run_of_a_warm_start_on_selected_labels(name):
-    run = Run(0, 20, "all", Choice.parse("coldstart"))
+    run = Run(0, 20, "all", parse_choice("coldstart"))
     assert key(run, SHARED) != key(run, dataclasses.replace(SHARED, **{name: OTHER[name]}))
 
 
@@ -53,16 +54,16 @@ def test_what_plays_no_part_in_a_run_does_not_make_it_another():
         name: dataclasses.replace(SHARED, **{name: OTHER[name]})
         for name in ("start_weights", "embedding_weights", "features", "control")
     }
-    drawn = Run(0, 20, "none", Choice.parse("random"))
+    drawn = Run(0, 20, "none", parse_choice("random"))
     assert all(key(drawn, SHARED) == key(drawn, shared) for shared in others.values())
     whole = Run(0, 100, "all", None)
     assert [name for name, shared in others.items() if key(whole, SHARED) != key(whole, shared)] == ["start_weights"]
-    selected = Run(0, 20, "none", Choice.parse("coldstart"))
+    selected = Run(0, 20, "none", parse_choice("coldstart"))
     assert key(selected, SHARED) == key(selected, others["start_weights"])
 
 
 def test_the_plan_finishes_all_cells_of_a_seed_before_the_next():
-    choices = [Choice.parse("random"), Choice.parse("coldstart")]
+    choices = [parse_choice("random"), parse_choice("coldstart")]
     runs = list(plan(SHARED, seeds=range(3), budgets=[5, 10], starts=["none", "all"], choices=choices).values())
     assert [run.seed for run in runs] == [0] * 8 + [1] * 8 + [2] * 8
     assert {(r.labels, r.start, str(r.choice)) for r in runs[:8]} == {
@@ -71,7 +72,7 @@ def test_the_plan_finishes_all_cells_of_a_seed_before_the_next():
 
 
 def test_with_all_labels_nothing_is_chosen():
-    choices = [Choice.parse("random"), Choice.parse("coldstart")]
+    choices = [parse_choice("random"), parse_choice("coldstart")]
     runs = list(plan(SHARED, seeds=[0], budgets=[100], starts=["none", "all"], choices=choices).values())
     assert [(run.start, run.choice) for run in runs] == [("none", None), ("all", None)]
 
@@ -79,13 +80,13 @@ def test_with_all_labels_nothing_is_chosen():
 @pytest.mark.parametrize("budget", [0, 101])
 def test_a_budget_out_of_range_is_refused(budget):
     with pytest.raises(ValueError, match="from 1 to the 100 images"):
-        plan(SHARED, seeds=[0], budgets=[5, budget], starts=["all"], choices=[Choice.parse("random")])
+        plan(SHARED, seeds=[0], budgets=[5, budget], starts=["all"], choices=[parse_choice("random")])
 
 
 def test_a_choice_is_told_by_what_differs_from_the_defaults():
-    assert str(Choice.parse("ca:within=random,k=20")) == "ca:k=20,within=random"
-    assert Choice.parse("ca:quota=equal") == Choice.parse("ca")
-    assert Choice.parse("ca:k=20").resolved["k"] == 20
+    assert str(parse_choice("ca:within=random,k=20")) == "ca:k=20,within=random"
+    assert parse_choice("ca:quota=equal") == parse_choice("ca")
+    assert parse_choice("ca:k=20").resolved["k"] == 20
     for wrong, told in (("nobody", "unknown"), ("ca:q=1", "no option"), ("ca:k", "key=value")):
         with pytest.raises(ValueError, match=told):
-            Choice.parse(wrong)
+            parse_choice(wrong)
