@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import multiprocessing
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.benchmark.memory import PeakMemory
 from bundle.embedding import IDS_FILE, VECTORS_FILE, Embeddings, unit_length
 from bundle.report.style import CYCLE, FULL, MARKERS, new_figure, styled
 from bundle.run.seeds import numpy_stream
@@ -34,7 +34,6 @@ INTRINSIC = 32  # dimensions that the noise fills; features of images lie near a
 KS = range(2, 21)  # of the silhouette curve, as `ca` draws it
 TIMED_KS = (2, 11, 20)  # plain silhouettes cost the same for every K, so three are timed and counted for all
 _BLOCK_ROWS = 65536
-_GLANCE = 0.02  # seconds between two looks at the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +191,7 @@ def draw_costs(costs: Sequence[Cost], *, budget: int) -> Figure:
 
 
 def _select_alone(sender: Connection, folder: Path, strategy: str, budget: int, seed: int) -> None:
-    memory = _PeakMemory()
+    memory = PeakMemory()
     start = time.perf_counter()
     try:
         with memory:
@@ -201,31 +200,6 @@ def _select_alone(sender: Connection, folder: Path, strategy: str, budget: int, 
         sender.send((None, None, str(error)))
     else:
         sender.send((time.perf_counter() - start, memory.gibibytes, ""))
-
-
-class _PeakMemory:
-    """The greatest private memory of this process while inside ``with``, by looking at it again and again (Linux)."""
-
-    gibibytes: float | None = None
-
-    def __enter__(self) -> _PeakMemory:
-        self._done = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
-        self._watch.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watch.join()
-
-    def _look(self) -> None:
-        status = Path("/proc/self/status")
-        while status.exists():
-            for line in status.read_text(encoding="utf-8").splitlines():
-                if line.startswith("RssAnon:"):
-                    self.gibibytes = max(self.gibibytes or 0.0, int(line.split()[1]) / 2**20)
-            if self._done.wait(_GLANCE):
-                return
 
 
 def _plain_silhouettes(

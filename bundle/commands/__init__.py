@@ -30,6 +30,7 @@ VERBS = {
     "measure_main_job": "the figures of docs/results.md, made again from public data",
     "measure_rounds": "rounds against random rounds and against one selection of the same sum",
     "benchmark_selection": "how fast selection is, and how its cost grows with the pool",
+    "benchmark_labels": "how many labels selection and pretraining save, with many seeds and budgets",
     "quickstart": "the whole main job on the demo data or a folder of your own",
 }
 

@@ -42,3 +42,38 @@ def run_stage(verb: str, *, done: Path, **options: object) -> float:
     spent = time.monotonic() - started
     print(f"== {verb}: {spent:.0f} s", file=sys.stderr)
     return spent
+
+
+def list_public_set(data: Path, out: Path, *, modality: str, as_dicom: bool = False) -> Path:
+    """The datalist of a public set: ``images/``, ``masks/`` and ``split.csv`` (columns id, split) below ``data``.
+
+    No validation section: the last step is scored, so every label of the pool can teach.
+
+    Args:
+        data: folder of the set.
+        out: gets ``datalist.json``, and ``dicom`` where asked for.
+        modality: name, or path of a YAML file.
+        as_dicom: wrap the pictures into CR DICOM objects first.
+
+    Returns:
+        The path of the datalist; what is there is not made again.
+
+    Raises:
+        ValueError: the datalist that is there lists other images.
+    """
+    from bundle.data.datalist import load_datalist
+
+    images = data / "images"
+    if as_dicom:
+        run_stage("wrap_radiographs", done=out / "dicom", images=images, out=out / "dicom")
+        images = out / "dicom"
+    datalist = out / "datalist.json"
+    listed = {"images": images, "masks": data / "masks", "split_csv": data / "split.csv"}
+    run_stage("make_datalist", done=datalist, out=datalist, modality=modality, validation_fraction=0, **listed)
+    found = load_datalist(datalist)
+    if found.root.resolve() != images.resolve() or found.modality.name != Path(modality).stem:
+        raise ValueError(
+            f"{datalist} lists {found.modality.name} images of {found.root}, not {Path(modality).stem} images of "
+            f"{images}: give another --out, or the same set at the same place"
+        )
+    return datalist

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bundle.commands.chain import run_stage
+from bundle.commands.chain import list_public_set, run_stage
 from bundle.run.atomic import write_csv
 
 DESCRIPTION = """\
@@ -41,14 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the table, then the path of results.csv."""
     out, data = Path(args.out).absolute(), Path(args.data).absolute()
-    images = data / "images"
-    if args.as_dicom:
-        run_stage("wrap_radiographs", done=out / "dicom", images=images, out=out / "dicom")
-        images = out / "dicom"
-    datalist = out / "datalist.json"
-    listed: dict[str, Any] = {"images": images, "masks": data / "masks", "split_csv": data / "split.csv"}
-    # No validation section: the last step is scored, so every label of the pool can teach.
-    run_stage("make_datalist", done=datalist, out=datalist, modality=args.modality, validation_fraction=0, **listed)
+    datalist = list_public_set(data, out, modality=args.modality, as_dicom=args.as_dicom)
     pretrained = out / "pretrain" / "model_ssl_pretrained.pt"
     run_stage("pretrain", done=out / "pretrain" / "run.json", out=out / "pretrain", datalist=datalist)
     embeddings, selection = out / "embeddings", out / "selection"

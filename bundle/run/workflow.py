@@ -10,9 +10,12 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bundle.run.atomic import OutputExists, write_json
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigWorkflow
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +77,11 @@ def is_code(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(("$", "@", "%"))
 
 
-def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
-    """Run the configs of ``stage`` as ``python -m monai.bundle run`` does, with these overrides.
+def open_workflow(stage: str, overrides: Mapping[str, Any]) -> ConfigWorkflow:
+    """The configs of ``stage`` with these overrides, read and not yet run.
 
     Raises:
-        ValueError: an override that no config of the stage knows; and what a component of the workflow raises.
+        ValueError: an override that no config of the stage knows.
     """
     root = bundle_root()
     files = [root / "configs" / name for name in CONFIGS[stage]]
@@ -86,7 +89,7 @@ def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
     from monai.bundle import ConfigWorkflow
 
     logging.getLogger(ConfigWorkflow.__module__).setLevel(logging.ERROR)  # it warns where no logging file is given
-    workflow = ConfigWorkflow(
+    return ConfigWorkflow(
         config_file=[str(file) for file in files],
         meta_file=str(root / "configs" / "metadata.json"),
         logging_file=False,  # the command has set logging up
@@ -94,6 +97,15 @@ def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
         bundle_root=str(root),
         **{name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()},
     )
+
+
+def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
+    """Run the configs of ``stage`` as ``python -m monai.bundle run`` does, with these overrides.
+
+    Raises:
+        ValueError: an override that no config of the stage knows; and what a component of the workflow raises.
+    """
+    workflow = open_workflow(stage, overrides)
     try:
         workflow.initialize()
         workflow.run()

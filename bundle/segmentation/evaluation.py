@@ -61,7 +61,7 @@ class WriteEvaluation(EachImage):
     def finish_image(self, item: Item) -> Row:
         """Score one image."""
         prediction, truth = _masks(item)
-        scores = score_image(prediction, truth, self.modality.classes, _spacing(item["image"]))
+        scores = score_image(prediction, truth, self.modality.classes, pixel_spacing(item["image"]))
         return {"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}}
 
     def set_aside(self, unreadable: Quarantine) -> None:
@@ -121,7 +121,7 @@ def _packed(mask: Any) -> np.ndarray:
     return _plain(mask).cpu().numpy().astype(np.uint8).T
 
 
-def _spacing(image: Any) -> tuple[float, float] | None:
+def pixel_spacing(image: Any) -> tuple[float, float] | None:
     """Pixel size in mm along x and y from the affine, or None where the file tells none."""
     affine = np.asarray(image.meta.get("original_affine", image.affine))
     x, y = np.linalg.norm(affine[:3, :2].astype(float), axis=0)

@@ -1,0 +1,170 @@
+"""The finished runs put in order: what was trained alike makes a setup, and what is compared in it are its arms."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bundle.benchmark.ledger import run_key
+from bundle.benchmark.protocol import CHANCE, choice_title
+from bundle.benchmark.statistics import area_under_budget_curve
+
+SHORT = 8  # hex digits of a fingerprint in a table
+ALL_LABELS = "all labels"
+Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arm:
+    """One way to start and to choose, at all budgets and seeds that were run.
+
+    Attributes:
+        start: ``none``, ``encoder`` or ``all``.
+        strategy: with its options, or ``ALL_LABELS``.
+        remarks: how it differs from the usual: another pool, control, kind of features or weights.
+        rows: (labels, seed) to the row.
+    """
+
+    start: str
+    strategy: str
+    remarks: tuple[str, ...]
+    rows: Mapping[tuple[int, int], Row]
+
+    @property
+    def title(self) -> str:
+        """``all/coldstart`` or ``all/coldstart [shuffle]``."""
+        return arm_title(self.start, self.strategy, self.remarks)
+
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """The remarks of the pool alone, which runs must share to be compared."""
+        return tuple(remark for remark in self.remarks if remark == "redundant")
+
+    def figures(self, name: str = "dice") -> dict[int, dict[int, float]]:
+        """Labels to seed to a figure of ``results``; where it was not computed a run is left out."""
+        found: dict[int, dict[int, float]] = {}
+        for (labels, seed), row in sorted(self.rows.items()):
+            if row["results"][name] is not None:
+                found.setdefault(labels, {})[seed] = row["results"][name]
+        return found
+
+    def areas(self, budgets: Sequence[int], name: str = "dice") -> dict[int, float]:
+        """Seed to the area under the budget curve, for the seeds that have every one of ``budgets``."""
+        figures = self.figures(name)
+        if len(budgets) < 2 or any(budget not in figures for budget in budgets):
+            return {}
+        complete = set.intersection(*(set(figures[budget]) for budget in budgets))
+        return {
+            seed: area_under_budget_curve({budget: figures[budget][seed] for budget in budgets})
+            for seed in sorted(complete)
+        }
+
+    def means(self, name: str = "dice") -> dict[int, float]:
+        """Labels to the mean of a figure over the seeds."""
+        return {labels: sum(seeds.values()) / len(seeds) for labels, seeds in self.figures(name).items()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """Runs that learned from the same images by the same recipe, in the same number of steps.
+
+    Attributes:
+        key: short name that differs from that of every other setup.
+        settings: what they share.
+        arms: by title, random ones first.
+    """
+
+    key: str
+    settings: Mapping[str, Any]
+    arms: Mapping[str, Arm]
+
+    @property
+    def title(self) -> str:
+        """What it is, for a heading."""
+        size, steps = self.settings["size"], self.settings["steps"]
+        return f"{self.settings['modality']}, {size}x{size}, {steps} steps"
+
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return sum(len(arm.rows) for arm in self.arms.values())
+
+    @property
+    def compared(self) -> dict[str, Arm]:
+        """The arms in which something is chosen."""
+        return {title: arm for title, arm in self.arms.items() if arm.strategy != ALL_LABELS}
+
+    def full(self, start: str, pool: tuple[str, ...] = ()) -> Arm | None:
+        """The arm with all labels of a start, or None."""
+        return self.arms.get(arm_title(start, ALL_LABELS, pool))
+
+    def chance(self, arm: Arm) -> Arm | None:
+        """The arm that draws at random where ``arm`` chooses, all else equal; None where there is none."""
+        starts = tuple(remark for remark in arm.remarks if remark.startswith("start "))
+        return self.arms.get(arm_title(arm.start, CHANCE, (*arm.pool, *starts)))
+
+
+def arm_title(start: str, strategy: str, remarks: Sequence[str] = ()) -> str:
+    """How an arm is called, in tables and on the command line."""
+    return f"{start}/{strategy}" + (f" [{', '.join(remarks)}]" if remarks else "")
+
+
+def setups(rows: Sequence[Row]) -> list[Setup]:
+    """The setups in rows of a ledger, the one with the most runs first."""
+    groups: dict[str, list[Row]] = {}
+    shared: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        settings = row["settings"]
+        alike = {name: settings[name] for name in ("modality", "data", "size", "steps", "recipe", "scoring")}
+        key = run_key(alike)[:SHORT]
+        shared[key] = alike
+        groups.setdefault(key, []).append(row)
+    found = [Setup(key, shared[key], _arms(members)) for key, members in groups.items()]
+    return sorted(found, key=lambda setup: (-setup.runs, setup.key))
+
+
+def strategy_title(settings: Mapping[str, Any]) -> str:
+    """The strategy of a row's settings with its options, or ``ALL_LABELS``."""
+    if settings["strategy"] is None:
+        return ALL_LABELS
+    return choice_title(settings["strategy"], settings["options"])
+
+
+def short(fingerprint: str | None) -> str:
+    """The first digits of a fingerprint, empty for None."""
+    return "" if fingerprint is None else fingerprint.removeprefix("sha256:")[:SHORT]
+
+
+def _arms(rows: Sequence[Row]) -> dict[str, Arm]:
+    usual = {
+        name: Counter(row["settings"][name] for row in rows if row["settings"][name]).most_common(1)
+        for name in ("start_weights", "embedding_weights")
+    }
+    parts: dict[tuple[str, str, tuple[str, ...]], dict[tuple[int, int], Row]] = {}
+    for row in rows:
+        settings = row["settings"]
+        remarks = _remarks(settings, {name: most[0][0] if most else None for name, most in usual.items()})
+        cell = settings["start"], strategy_title(settings), remarks
+        parts.setdefault(cell, {})[settings["labels"], settings["seed"]] = row
+    arms = [Arm(*cell, found) for cell, found in parts.items()]
+    arms.sort(
+        key=lambda arm: (arm.remarks, arm.strategy == ALL_LABELS, arm.strategy != CHANCE, arm.strategy, arm.start)
+    )
+    return {arm.title: arm for arm in arms}
+
+
+def _remarks(settings: Mapping[str, Any], usual: Mapping[str, str | None]) -> tuple[str, ...]:
+    """What sets a run apart from the usual; a weight file is named where it is not the one most runs have."""
+    found = []
+    if settings["pool"]["kind"] != "curated":
+        found.append(settings["pool"]["kind"])
+    for name, word in (("start_weights", "start"), ("embedding_weights", "seen by")):
+        if settings[name] not in (None, usual[name]):
+            found.append(f"{word} {short(settings[name])}")
+    if settings["features"] not in (None, "scales"):
+        found.append(settings["features"])
+    if settings["control"] not in (None, "none"):
+        found.append(settings["control"])
+    return tuple(found)

@@ -1,0 +1,114 @@
+"""One fine-tuning of a benchmark: the workflow of ``configs/train.yaml``, fed from memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bundle.benchmark.images import Canvases
+from bundle.data.datalist import Datalist
+from bundle.data.modality import Modality
+from bundle.run.workflow import bundle_root, open_workflow, run_workflow
+from bundle.weights import Weights, load_weights
+
+# Handlers that serve a person who watches, or a training that resumes; a run of a benchmark is short, and begun anew.
+_WATCHING = ("bundle.run.resume.Resume", "bundle.segmentation.trainer.WriteRecord")
+_WATCHED = "@train#history"
+
+# What tells one run from another, and what a run's own settings tell: the rest of the settings is the recipe.
+_OF_A_RUN = ("modality", "warm_start", "start", "seed", "steps", "size", "data")
+
+
+def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of the fine-tuning that all runs share, resolved on this machine: batch, rate, precision and so on.
+
+    Args:
+        modality: what is segmented.
+        knobs: of ``configs/train.yaml`` that differ from it.
+
+    Raises:
+        ValueError: an unknown knob.
+    """
+    overrides = {"modality": modality, "warm_start": "none", "train#dataset#data": (), **knobs}
+    parser = open_workflow("train", overrides).parser
+    settings = {name: value for name, value in parser.get_parsed_content("settings").items() if name not in _OF_A_RUN}
+    augmentation = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(modality.augmentation).items()}
+    return {
+        "epoch_length": parser.get_parsed_content("epoch_length"),
+        "device": torch.device(
+            parser.get_parsed_content("device")
+        ).type,  # processors and GPUs draw other random numbers
+        **settings,
+        "augmentation": augmentation,
+        **{name: value for name, value in knobs.items() if name not in settings},
+    }
+
+
+def train(
+    datalist: Datalist,
+    canvases: Canvases,
+    *,
+    modality: Modality,
+    start: str,
+    ssl_weights: str | os.PathLike[str] | None,
+    seed: int,
+    steps: int,
+    knobs: Mapping[str, Any],
+) -> Weights:
+    """Fine-tune on the training section and return the weights of the last step.
+
+    They are those of ``coldstart train`` with the same datalist and settings.
+
+    Args:
+        datalist: its training section has the labels to learn from.
+        canvases: these images, decoded.
+        modality: what is segmented, at the size to train at.
+        start: ``none``, ``encoder`` or ``all``: what to copy from ``ssl_weights``.
+        ssl_weights: needed unless ``start`` is ``none``.
+        seed: of the run.
+        steps: of the optimiser, a multiple of the recipe's ``epoch_length``.
+        knobs: of ``configs/train.yaml`` that differ from it.
+    """
+    knobs = dict(knobs)
+    epoch_length = knobs.get("epoch_length") or _written("epoch_length")
+    handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
+    with tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
+        run_workflow(
+            "train",
+            {
+                "modality": modality,
+                "datalist": datalist,
+                "output_dir": folder,
+                "warm_start": start,
+                "ssl_weights": None if ssl_weights is None else Path(ssl_weights),
+                "seed": seed,
+                "epochs": steps // epoch_length,
+                "train#preprocessing": canvases,
+                "train#handlers": handlers,
+                **knobs,
+            },
+        )
+        return load_weights(Path(folder) / "model.pt")
+
+
+def quieten() -> None:
+    """Leave the lines that a training logs about itself to trainings a person started."""
+    for name in ("bundle.segmentation.warm_start", "ignite", "monai"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _written(name: str) -> Any:
+    """What train.yaml says of a name, as it stands there."""
+    import yaml
+
+    return yaml.safe_load((bundle_root() / "configs" / "train.yaml").read_text(encoding="utf-8"))[name]
+
+
+def _only_watches(handler: Mapping[str, Any]) -> bool:
+    return handler["_target_"] in _WATCHING or handler.get("handler") == _WATCHED

@@ -1,0 +1,244 @@
+"""``benchmark_labels``: how many labels selection and pretraining save."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bundle.benchmark.page import Question
+    from bundle.benchmark.protocol import Choice, Run
+    from bundle.benchmark.runner import Bench
+
+DESCRIPTION = """\
+Train and score every combination of start, strategy, number of labels and seed on a labelled public set, all by the
+recipe of `coldstart train` at equal steps, scored on the test images of split.csv by the last step's weights.
+
+  the headline: random weights and warm start, random labels and selected ones, six budgets, ten seeds:
+    coldstart benchmark_labels --data dermoscopy --modality dermoscopy --out bench/dermoscopy
+
+  all labels, and shares of the pool:
+    coldstart benchmark_labels --data dermoscopy --modality dermoscopy --budgets 10% 20% 30% all --seeds 3 \\
+        --out bench/dermoscopy
+
+  other strategies and an ablation, into the same folder:
+    coldstart benchmark_labels --data dermoscopy --modality dermoscopy --starts all \\
+        --strategies kmeans ca ca:k=20 ca:within=random --out bench/dermoscopy
+
+  the negative control (vectors dealt out anew among the images), and a pool half of which is near-duplicates:
+    coldstart benchmark_labels --data dermoscopy --modality dermoscopy --control shuffle --out bench/dermoscopy
+    coldstart benchmark_labels --data dermoscopy --modality dermoscopy --pool redundant --out bench/dermoscopy
+
+  tables and page from the rows alone, with the area over these budgets and another family of tests:
+    coldstart benchmark_labels --report --budgets 5 10 20 40 80 160 --family "all/kmeans vs all/random" \\
+        --out bench/dermoscopy
+
+--data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets a row a finished run in rows/, the
+scores of every test image in scores/, results.csv and report.html. Killed, the same command goes on; started several
+times, also on several machines that share OUT, they divide the work. A run with any other setting is another run.
+"""
+
+BUDGETS = ["5", "10", "20", "40", "80", "160"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/, masks/, split.csv")
+    parser.add_argument("--modality", metavar="M", help="dermoscopy, chest_xray or your own YAML file")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for rows, scores and tables")
+    parser.add_argument(
+        "--strategies",
+        nargs="+",
+        default=["random", "coldstart"],
+        metavar="S",
+        help="names, with options as in ca:k=20,within=random (default random coldstart)",
+    )
+    parser.add_argument(
+        "--starts",
+        nargs="+",
+        choices=("none", "encoder", "all"),
+        default=["none", "all"],
+        metavar="START",
+        help="of the fine-tuning: none, encoder, all (default none all)",
+    )
+    parser.add_argument(
+        "--budgets",
+        nargs="+",
+        default=BUDGETS,
+        metavar="B",
+        help="labels: numbers, shares of the pool such as 10%%, or all (default 5 10 20 40 80 160)",
+    )
+    parser.add_argument("--seeds", type=int, default=10, metavar="N", help="seeds 0 to N-1 (default 10)")
+    parser.add_argument("--steps", type=int, default=400, metavar="N", help="steps of every training (default 400)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the canvas (default the modality's)")
+    parser.add_argument(
+        "--ssl-weights",
+        type=Path,
+        metavar="FILE",
+        help="self-supervised weights; default: pretrained on the pool first",
+    )
+    parser.add_argument(
+        "--pretrain-steps", type=int, metavar="N", help="of that pretraining (default as pretrain has it)"
+    )
+    parser.add_argument(
+        "--embedding-weights",
+        type=Path,
+        metavar="FILE",
+        help="what strategies see by (default those of the warm start)",
+    )
+    parser.add_argument("--features", choices=("scales", "bottleneck"), default="scales", help="default scales")
+    parser.add_argument(
+        "--control", choices=("none", "shuffle"), default="none", help="shuffle: vectors dealt out anew among the ids"
+    )
+    parser.add_argument(
+        "--pool", choices=("curated", "redundant"), default="curated", help="redundant: near-duplicates are added"
+    )
+    parser.add_argument("--hd95", action="store_true", help="score the 95 %% Hausdorff distance as well (slow)")
+    parser.add_argument(
+        "--scoring", choices=("fp32", "bf16"), default="fp32", help="precision of the scoring (default fp32)"
+    )
+    parser.add_argument("--as-dicom", action="store_true", help="wrap the pictures into CR DICOM objects first")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any knob of train.yaml; may be given again"
+    )
+    parser.add_argument("--report", action="store_true", help="no training: tables and page from the rows in OUT alone")
+    parser.add_argument(
+        "--family",
+        nargs="+",
+        metavar="'A vs B'",
+        help="up to five comparisons tested together, as 'all/kmeans vs all/random' (default the 2 x 2 of coldstart)",
+    )
+    parser.add_argument(
+        "--selected", default="coldstart", metavar="S", help="strategy of the 2 x 2 (default coldstart)"
+    )
+    parser.add_argument(
+        "--target", type=float, default=95, metavar="PERCENT", help="of the all-labels Dice to be reached (default 95)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is not done yet, then print the tables and the path of the report."""
+    question = _question(args)
+    if not args.report:
+        _measure(args)
+    from bundle.benchmark.page import write_report
+    from bundle.benchmark.results import write_results
+
+    out = args.out.absolute()
+    page, tables = write_report(out, question)
+    print("\n".join(tables))
+    print(write_results(out))
+    print(page)
+    return 0
+
+
+def parse_choice(text: str) -> Choice:
+    """A strategy from ``"ca"`` or ``"ca:k=20,within=random"``.
+
+    Raises:
+        ValueError: an unknown strategy or option, or a value that is not YAML.
+    """
+    from bundle.benchmark.protocol import Choice
+    from bundle.commands.select_samples import parse_options
+
+    name, _, options = text.partition(":")
+    return Choice.of(name, parse_options([pair for pair in options.split(",") if pair]))
+
+
+def _question(args: argparse.Namespace) -> Question:
+    """What the rows are asked, checked before hours of training."""
+    from bundle.benchmark.page import Question
+
+    if not args.report and (args.data is None or args.modality is None):
+        raise ValueError("--data and --modality are needed, except with --report")
+    numbers = [text for text in args.budgets if text.isdecimal()] or BUDGETS
+    budgets = tuple(sorted(set(map(int, numbers))))
+    family = {} if args.family is None else {"family": tuple(args.family)}
+    return Question(budgets, share=args.target / 100, selected=args.selected, **family)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    """Do the runs that are not done."""
+    from bundle.benchmark.runner import Runner
+
+    bench, runs = _prepare(args)
+    failed = Runner(bench).work(runs)
+    if len(failed) == len(runs):
+        raise ValueError(f"not one of {len(runs)} runs can be made: {next(iter(failed.values()))}")
+    if failed:
+        print(f"{len(failed)} of {len(runs)} runs cannot be made: {next(iter(failed.values()))}", file=sys.stderr)
+
+
+def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
+    """Decode the images, see to the weights, and plan."""
+    from bundle.benchmark.claims import Claims
+    from bundle.benchmark.images import (
+        COPIED_SHARE,
+        COPIES,
+        add_near_duplicates,
+        decode_pool,
+        decode_test,
+        images_fingerprint,
+        labelled_pool,
+    )
+    from bundle.benchmark.protocol import CHANCE, Setting, plan
+    from bundle.benchmark.runner import Bench, pretrained_weights
+    from bundle.benchmark.subgroups import write_cases
+    from bundle.benchmark.training import training_recipe
+    from bundle.commands.chain import list_public_set
+    from bundle.commands.select_samples import parse_budget
+    from bundle.data.datalist import load_datalist
+    from bundle.data.modality import load_modality
+    from bundle.run.record import file_fingerprint
+    from bundle.run.workflow import parse_setting
+
+    choices = [parse_choice(text) for text in args.strategies]
+    modality = load_modality(args.modality)
+    if args.size is not None:
+        modality = dataclasses.replace(modality, size=args.size)
+    knobs = dict(parse_setting(text) for text in args.set)
+    recipe = training_recipe(modality, knobs)
+    if args.steps < 1 or args.steps % recipe["epoch_length"]:
+        raise ValueError(
+            f"--steps must be a multiple of {recipe['epoch_length']}, the steps of an epoch, got {args.steps}"
+        )
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    out = args.out.absolute()
+    with Claims(out / "claims").wait("datalist"):
+        listed = list_public_set(args.data.absolute(), out, modality=args.modality, as_dicom=args.as_dicom)
+    datalist = labelled_pool(load_datalist(listed))
+    data = images_fingerprint(datalist)
+    pool, test = decode_pool(datalist, modality), decode_test(datalist, modality)
+    write_cases(out, data, datalist, test, modality)
+    chooses = any(choice.strategy != CHANCE for choice in choices)
+    weights, seen_by = args.ssl_weights, args.embedding_weights
+    if weights is None and (set(args.starts) != {"none"} or (chooses and seen_by is None)):
+        weights = pretrained_weights(out, datalist, modality, pool, data, steps=args.pretrain_steps)
+    seen_by = seen_by or weights
+    redundancy: dict[str, Any] = {"kind": args.pool}
+    if args.pool == "redundant":
+        datalist, pool = add_near_duplicates(datalist, pool)
+        redundancy |= {"share": COPIED_SHARE, "copies": COPIES}
+    images = len(datalist.ids("pool"))
+    setting = Setting(
+        modality=modality.name,
+        data=data,
+        size=modality.size,
+        pool={**redundancy, "images": images},
+        pool_images=images,
+        steps=args.steps,
+        recipe=recipe,
+        scoring=args.scoring,
+        start_weights=file_fingerprint(weights) if weights else None,
+        embedding_weights=file_fingerprint(seen_by) if seen_by else None,
+        features=args.features,
+        control=args.control,
+    )
+    bench = Bench(out, datalist, modality, pool, test, setting, knobs, weights, seen_by, args.hd95)
+    budgets = [images if text == "all" else parse_budget(text, images) for text in args.budgets]
+    return bench, plan(setting, seeds=range(args.seeds), budgets=budgets, starts=args.starts, choices=choices)
