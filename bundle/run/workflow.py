@@ -74,13 +74,18 @@ def is_code(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(("$", "@", "%"))
 
 
-def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
+def run_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None = None) -> None:
     """Run the configs of ``stage`` as ``python -m monai.bundle run`` does, with these overrides.
+
+    Args:
+        stage: key of ``CONFIGS``.
+        overrides: id of a config entry to its value.
+        root: the bundle whose configs these are; this one where None.
 
     Raises:
         ValueError: an override that no config of the stage knows; and what a component of the workflow raises.
     """
-    root = bundle_root()
+    root = root or bundle_root()
     files = [root / "configs" / name for name in CONFIGS[stage]]
     _check_names(overrides, files)
     from monai.bundle import ConfigWorkflow

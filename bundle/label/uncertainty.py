@@ -1,0 +1,96 @@
+"""How unsure the model is of each image: scores for active learning once a model is trained."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bundle.label.descriptions import PoolImage, batches_of_canvases
+from bundle.label.models import PackagedModel
+from bundle.network import UNet
+from bundle.numerics import PrecisionInferer, prepare_network
+from bundle.run.atomic import write_json
+from bundle.run.quarantine import Quarantine
+from bundle.run.record import content_fingerprint
+from bundle.weights import check_settings, load_weights
+
+logger = logging.getLogger(__name__)
+
+# Logits (B, classes, W, H) to (B,) scores, the highest for the image that the model is least sure of.
+Criterion = Callable[[torch.Tensor], torch.Tensor]
+
+
+def entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Mean over an image's pixels of the entropy of the predicted classes: (B, classes, W, H) logits to (B,), in nats.
+
+    0 where every pixel is certain, ln(classes) where none is (Settles, *Active learning literature survey*, 2009,
+    section 3.1).
+    """
+    log_p = logits.log_softmax(dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1).flatten(1).mean(dim=1)
+
+
+CRITERIA: dict[str, Criterion] = {"entropy": entropy}
+
+
+class Uncertainty:
+    """Scores of a datastore's images under the current model, kept in a file and made anew for another model.
+
+    Args:
+        path: the file.
+        criterion: name out of ``CRITERIA``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], criterion: str = "entropy") -> None:
+        if criterion not in CRITERIA:
+            raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
+        self._path, self._criterion = Path(path), criterion
+
+    def scores(self) -> dict[str, float]:
+        """Id to score, as last computed; empty before."""
+        return dict(self._content()["scores"])
+
+    def is_current(self, ids: Collection[str], model: PackagedModel) -> bool:
+        """Whether all ``ids`` have a score under the ``model`` as it is now."""
+        content = self._content()
+        return content["made_by"] == self._made_by(model) and set(ids) <= content["scores"].keys()
+
+    def update(self, images: Sequence[PoolImage], model: PackagedModel, device: torch.device) -> Mapping[str, float]:
+        """Score all ``images`` that have none under ``model``; what cannot be read has none."""
+        made_by = self._made_by(model)
+        content = self._content()
+        known = dict(content["scores"]) if content["made_by"] == made_by else {}
+        todo = [image for image in images if image.id not in known]
+        if todo:
+            network = _evaluation_network(model, device)
+            inferer, criterion = PrecisionInferer(device, "fp32"), CRITERIA[self._criterion]
+            for part, canvases in batches_of_canvases(todo, model.modality, Quarantine(), title="score"):
+                with torch.inference_mode():
+                    found = criterion(inferer(canvases, network)).tolist()
+                known |= {image.id: score for image, score in zip(part, found, strict=True)}
+            write_json(self._path, {"made_by": made_by, "scores": known})
+            logger.info("scored %d images by %s", len(todo), self._criterion)
+        return known
+
+    def _made_by(self, model: PackagedModel) -> str:
+        return content_fingerprint((model.fingerprint, self._criterion))
+
+    def _content(self) -> dict:
+        if not self._path.is_file():
+            return {"made_by": None, "scores": {}}
+        return dict(json.loads(self._path.read_text(encoding="utf-8")))
+
+
+def _evaluation_network(model: PackagedModel, device: torch.device) -> nn.Module:
+    """The fine-tuned network, in evaluation mode on ``device``."""
+    weights, modality = load_weights(model.model), model.modality
+    check_settings(model.model, weights.settings, {"modality": modality.name, "size": modality.size})
+    network = UNet(modality.channels, modality.classes, tuple(weights.settings["filters"]))
+    network.load_state_dict(weights.model)
+    return prepare_network(network, device).eval()
