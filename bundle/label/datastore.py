@@ -6,17 +6,18 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.local import DataModel, LocalDatastore
 
+from bundle.data import dicom, nifti, pictures
 from bundle.data.identity import strip_suffix
-from bundle.data.inventory import MASK_SUFFIXES, find_images
+from bundle.data.inventory import MASK_SUFFIXES
 from bundle.data.modality import Modality
 from bundle.label.uploads import Refused, check_id, check_image, check_label, check_tag
 from bundle.run.atomic import write_text
-from bundle.run.quarantine import Quarantine
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,19 @@ class StudyFolder(LocalDatastore):
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:  # noqa: ARG002 - content tells, not the name
         """Files as paths below ``path``: images of the modality, or masks where ``path`` is a label's folder."""
         place = Path(path).resolve()
-        if place == self.root:
-            found = find_images(self.root, self.modality, Quarantine(), leave_out=self.root / LABELS, mask_files=set())
-        else:
-            found = sorted(p for p in place.rglob("*") if p.name.lower().endswith(MASK_SUFFIXES))
-            found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(place).parts)]
-        return {name: name for name in (p.relative_to(place).as_posix() for p in found)}
+        wanted = self._is_image if place == self.root else _is_mask
+        found = (
+            file.relative_to(place).as_posix() for file in _files(place, leave_out=self.root / LABELS) if wanted(file)
+        )
+        return {name: name for name in found}
+
+    def _is_image(self, file: Path) -> bool:
+        """Whether a file is, or claims to be, an image of the modality, and is no link that leaves the folder."""
+        radiograph = self.modality.reader == "radiograph"
+        suffixes = (*pictures.SUFFIXES, *dicom.SUFFIXES, *nifti.SUFFIXES) if radiograph else pictures.SUFFIXES
+        # A hospital's export has no suffixes or any; so what no suffix speaks for is looked into.
+        named = file.name.lower().endswith(suffixes) or (radiograph and dicom.is_dicom(file))
+        return named and file.resolve().is_relative_to(self.root)
 
     def _to_id(self, file: str) -> tuple[str, str]:
         """Id and suffix; the parent cuts the suffix out wherever it stands in the name."""
@@ -115,8 +123,18 @@ class StudyFolder(LocalDatastore):
         write_text(self._datastore_config_path, json.dumps(content, indent=2, default=str))
         self._config_ts = Path(self._datastore_config_path).stat().st_mtime
 
-    def _entry(self, file: Path, info: dict[str, Any]) -> Any:
-        from monailabel.datastore.local import DataModel
-
+    def _entry(self, file: Path, info: dict[str, Any]) -> DataModel:
         stamp = {"ts": int(file.stat().st_mtime), "name": file.name}
         return DataModel(info={**(info or {}), **stamp}, ext=self._to_id(file.name)[1])
+
+
+def _is_mask(file: Path) -> bool:
+    return file.name.lower().endswith(MASK_SUFFIXES)
+
+
+def _files(folder: Path, *, leave_out: Path) -> Iterator[Path]:
+    """All files below ``folder`` in alphabetical order, but hidden ones and those below ``leave_out``."""
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != leave_out)
+        yield from (here / name for name in sorted(names) if not name.startswith("."))

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Compose
 from tqdm import tqdm
 
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.sampling import as_unit_range
-from bundle.data.transforms import preprocessing
+from bundle.data.transforms import Compactd, preprocessing
 from bundle.embedding import Embeddings
 from bundle.numerics import PrecisionInferer
 from bundle.pretraining.descriptor import descriptor_network
@@ -56,8 +57,8 @@ class PoolImage:
             return ""
 
 
-def read_canvas(image: PoolImage, preprocess: Compose) -> torch.Tensor:
-    """The image as the network sees it in every stage, (C, size, size) uint8 in 0..255.
+def read_canvas(image: PoolImage, preprocess: Compose) -> MetaTensor:
+    """The image as the network sees it, (C, size, size) float32 in [0, 1]; its metadata tell the size it had.
 
     Raises:
         UnreadableImage: the file cannot be used.
@@ -72,34 +73,28 @@ def read_canvas(image: PoolImage, preprocess: Compose) -> torch.Tensor:
 
 def batches_of_canvases(
     images: Sequence[PoolImage], modality: Modality, quarantine: Quarantine, *, title: str
-) -> Iterator[tuple[list[PoolImage], torch.Tensor]]:
-    """Readable images, ``BATCH`` at a time, with their canvases (B, C, size, size) in [0, 1].
+) -> Iterator[tuple[list[PoolImage], list[MetaTensor]]]:
+    """Readable images, ``BATCH`` at a time, with their canvases; the rest goes to ``quarantine``, under the id."""
+    preprocess = preprocessing(modality)
 
-    The rest goes to ``quarantine``, under the id.
-    """
-    preprocess = preprocessing(modality, cached=True)
-
-    def canvas_or_error(image: PoolImage) -> torch.Tensor | UnreadableImage:
+    def canvas_or_error(image: PoolImage) -> MetaTensor | UnreadableImage:
         try:
             return read_canvas(image, preprocess)
         except UnreadableImage as error:
             return error
-        except OSError as error:
-            return UnreadableImage(image.path, error.strerror or str(error))
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        with tqdm(total=len(images), desc=title, unit="image", disable=None) as bar:
-            for start in range(0, len(images), BATCH):
-                part = images[start : start + BATCH]
-                found = []
-                for image, outcome in zip(part, threads.map(canvas_or_error, part), strict=True):
-                    if isinstance(outcome, UnreadableImage):
-                        quarantine.add(image.id, f"unreadable: {outcome.reason}")
-                    else:
-                        found.append((image, outcome))
-                if found:
-                    yield [image for image, _ in found], as_unit_range(torch.stack([canvas for _, canvas in found]))
-                bar.update(len(part))
+    workers = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(workers) as threads, tqdm(total=len(images), desc=title, unit="image", disable=None) as bar:
+        for start in range(0, len(images), BATCH):
+            part = images[start : start + BATCH]
+            outcomes = list(zip(part, threads.map(canvas_or_error, part), strict=True))
+            for image, outcome in outcomes:
+                if isinstance(outcome, UnreadableImage):
+                    quarantine.add(image.id, f"unreadable: {outcome.reason}")
+            found = [(image, canvas) for image, canvas in outcomes if isinstance(canvas, MetaTensor)]
+            if found:
+                yield [image for image, _ in found], [canvas for _, canvas in found]
+            bar.update(len(part))
 
 
 class Descriptions:
@@ -136,8 +131,10 @@ class Descriptions:
             for number, (part, canvases) in enumerate(
                 batches_of_canvases(todo, self.modality, quarantine, title="describe"), start=1
             ):
+                # On the grid of 8 bits, as the embed stage keeps its images.
+                compact = [Compactd("image")({"image": canvas})["image"] for canvas in canvases]
                 with torch.inference_mode():
-                    described = inferer(canvases, network).cpu().numpy()
+                    described = inferer(as_unit_range(torch.stack(compact)), network).cpu().numpy()
                 vectors |= {image.id: vector for image, vector in zip(part, described, strict=True)}
                 if number % KEPT_EVERY == 0:
                     self._save(vectors, now, unreadable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data.meta_tensor import MetaTensor
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.transform.writer import Writer
@@ -13,6 +14,7 @@ from bundle.data.pictures import UnreadableImage
 from bundle.label.models import PackagedModel
 from bundle.label.uploads import Refused
 from bundle.numerics import prepare_network
+from bundle.segmentation.prediction import result_suffix
 
 
 class PredrawTask(BundleInferTask):
@@ -57,7 +59,7 @@ class PredrawTask(BundleInferTask):
         """Write the mask: x first, (W, H) for a picture, (W, H, 1) with the image's affine for a radiograph."""
         picture = self._model.modality.reader == "picture"
         asked = extension or data.get("result_extension")
-        data["result_extension"] = asked or (".png" if picture else ".nii.gz")
+        data["result_extension"] = asked or result_suffix(self._model.modality)
         data["result_dtype"] = dtype or data.get("result_dtype") or np.uint8
         image = data[self.input_key]
         if not picture and isinstance(image, MetaTensor):
@@ -67,4 +69,4 @@ class PredrawTask(BundleInferTask):
 
     def _get_network(self, device: str, data: Any) -> Any:
         """The network laid out in memory as in every stage: another layout sums in another order."""
-        return prepare_network(super()._get_network(device, data), device)
+        return prepare_network(super()._get_network(device, data), torch.device(device))

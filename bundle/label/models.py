@@ -33,13 +33,11 @@ class PackagedModel:
         """The bundle in ``root``.
 
         Raises:
-            ValueError: there is none, or it is of another release than the package in memory, see :func:`require_release`.
+            ValueError: there is none, or it is of another release than the package in memory
         """
         config = root / "configs" / "inference.yaml"
         if not config.is_file():
-            raise ValueError(
-                f"{root} is no packaged bundle: make one with `coldstart package_bundle --out {root.parent}`"
-            )
+            raise ValueError(f"{root} is no packaged bundle: make one with coldstart package_bundle")
         require_release(root)
         name = yaml.safe_load(config.read_text(encoding="utf-8"))["modality"]
         own = root / "bundle" / "data" / "modalities" / f"{name}.yaml"

@@ -49,7 +49,7 @@ class Plan:
         """The plan in MONAI Label's ``--conf`` pairs; pairs of other names are not looked at.
 
         ``strategy``, ``budget``, ``seed`` and ``lease_minutes`` are the attributes; ``option.NAME`` is an option of
-        the strategy, as in ``--conf strategy k_means --conf budget 40 --conf option.restarts 5``.
+        the strategy, as in ``--conf strategy kmeans --conf budget 40``.
 
         Raises:
             ValueError: a value that cannot be, an unknown strategy or option.

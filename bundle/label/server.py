@@ -119,21 +119,31 @@ def serve(app: App, *, host: str, port: int) -> int:
             start_new_session=True,
         )
     try:
-        address = f"http://{host}:{port}"
-        if _wait(lambda: bool(stopped) or process.poll() is not None or answers(address), START_SECONDS):
-            if not stopped and process.poll() is None:
-                print(f"MONAI Label is at {address}", flush=True)
-                print(f"log: {app.folder / 'logs' / 'server.log'}; Ctrl-C stops the server", flush=True)
-                _wait(lambda: bool(stopped) or process.poll() is not None)
-        if stopped:
-            return 0
-        if process.poll() is None:
-            raise ValueError(f"the server did not answer within {START_SECONDS} s; see {app.folder}/logs/server.log")
-        print(_last_lines(app.folder / "logs" / "server.log"), file=sys.stderr)
-        print(f"label_server: the server has ended; see {app.folder}/logs/server.log", file=sys.stderr)
-        return process.returncode or 1
+        return _watch(process, f"http://{host}:{port}", app.folder / "logs" / "server.log", stopped)
     finally:
         _end(process)
+
+
+def _watch(process: subprocess.Popen[bytes], address: str, log: Path, stopped: Sequence[int]) -> int:
+    """Print the address once the server answers, and wait for its end; its exit code, or 0 once ``stopped`` is filled.
+
+    Raises:
+        ValueError: it does not answer.
+    """
+
+    def over() -> bool:
+        return bool(stopped) or process.poll() is not None
+
+    if not _wait(lambda: over() or answers(address), START_SECONDS):
+        raise ValueError(f"the server did not answer within {START_SECONDS} s; see {log}")
+    if not over():
+        print(f"MONAI Label is at {address}; Ctrl-C stops it, its log is {log}", flush=True)
+        _wait(over)
+    if stopped:
+        return 0
+    print(_last_lines(log), file=sys.stderr)
+    print(f"label_server: the server has ended, see {log}", file=sys.stderr)
+    return process.returncode or 1
 
 
 def environment(folder: Path) -> dict[str, str]:

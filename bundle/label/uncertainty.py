@@ -8,9 +8,13 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from monai.data.meta_tensor import MetaTensor
+from numpy.typing import NDArray
 from torch import nn
 
+from bundle.data.canvas import canvas_box
 from bundle.label.descriptions import PoolImage, batches_of_canvases
 from bundle.label.models import PackagedModel
 from bundle.network import UNet
@@ -22,21 +26,29 @@ from bundle.weights import check_settings, load_weights
 
 logger = logging.getLogger(__name__)
 
-# Logits (B, classes, W, H) to (B,) scores, the highest for the image that the model is least sure of.
-Criterion = Callable[[torch.Tensor], torch.Tensor]
+# Opinions (P, classes, W, H), probabilities without padding, to a number from 0 to 1; the most uncertain is 1.
+Criterion = Callable[[NDArray[np.float32]], float]
 
 
-def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Mean over an image's pixels of the entropy of the predicted classes: (B, classes, W, H) logits to (B,), in nats.
+def entropy(opinions: NDArray[np.float32]) -> float:
+    """Mean over an image's pixels of the entropy of the predicted classes, as a share of the largest there can be.
 
-    0 where every pixel is certain, ln(classes) where none is (Settles, *Active learning literature survey*, 2009,
-    section 3.1).
+    Settles, *Active learning literature survey*, 2009, section 3.1.
     """
-    log_p = logits.log_softmax(dim=1)
-    return -(log_p.exp() * log_p).sum(dim=1).flatten(1).mean(dim=1)
+    p = opinions.mean(axis=0)
+    return float(-(p * np.log(np.maximum(p, np.finfo(np.float32).tiny))).sum(axis=0).mean() / np.log(len(p)))
 
 
 CRITERIA: dict[str, Criterion] = {"entropy": entropy}
+
+
+def score(opinions: NDArray[np.float32], criterion: Criterion) -> float:
+    """How uncertain the model is of one image, 0 to 2; highest is most uncertain.
+
+    The criterion's number, and 1 more where nothing but background was found: a structure that was missed altogether
+    leaves no border to be unsure of.
+    """
+    return criterion(opinions) + (not opinions.mean(axis=0).argmax(axis=0).any())
 
 
 class Uncertainty:
@@ -72,8 +84,9 @@ class Uncertainty:
             inferer, criterion = PrecisionInferer(device, "fp32"), CRITERIA[self._criterion]
             for part, canvases in batches_of_canvases(todo, model.modality, Quarantine(), title="score"):
                 with torch.inference_mode():
-                    found = criterion(inferer(canvases, network)).tolist()
-                known |= {image.id: score for image, score in zip(part, found, strict=True)}
+                    logits = inferer(torch.stack([canvas.as_tensor() for canvas in canvases]), network)
+                for image, canvas, row in zip(part, canvases, logits.softmax(dim=1).cpu().numpy(), strict=True):
+                    known[image.id] = score(_without_padding(row, canvas)[None], criterion)
             write_json(self._path, {"made_by": made_by, "scores": known})
             logger.info("scored %d images by %s", len(todo), self._criterion)
         return known
@@ -85,6 +98,13 @@ class Uncertainty:
         if not self._path.is_file():
             return {"made_by": None, "scores": {}}
         return dict(json.loads(self._path.read_text(encoding="utf-8")))
+
+
+def _without_padding(plane: NDArray[np.float32], canvas: MetaTensor) -> NDArray[np.float32]:
+    """The part of ``plane``, (classes, size, size), where the image lies on its canvas."""
+    width, height = (int(side) for side in canvas.meta["spatial_shape"])
+    left, top, w, h = canvas_box(width, height, plane.shape[-1])
+    return plane[:, left : left + w, top : top + h]
 
 
 def _evaluation_network(model: PackagedModel, device: torch.device) -> nn.Module:
