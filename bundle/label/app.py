@@ -24,7 +24,7 @@ from bundle.label.inference import PredrawTask
 from bundle.label.models import PackagedModel
 from bundle.label.plan import Plan
 from bundle.label.pool import RankedPool
-from bundle.label.scoring import RankPool, ScoreUncertainty
+from bundle.label.scoring import RankPool, ScoreUncertainty, pool_images
 from bundle.label.strategies import all_strategies
 from bundle.label.training import FineTuneTask
 from bundle.label.uploads import Refused
@@ -154,12 +154,12 @@ class ColdStartApp(MONAILabelApp):
     def _stale(self) -> Iterator[str]:
         """The scoring methods that have something new to look at."""
         store = self.datastore()
-        unlabelled = set(store.get_unlabeled_images())
-        if self.pool.unranked(store.list_images(), set(store.get_labeled_images())):
+        listed, unreadable = store.list_images(), self.pool.unreadable
+        mended = self.pool.may_read_again(pool_images(store, sorted(unreadable & set(listed))))
+        if mended or not self.pool.is_current(listed, labelled=store.get_labeled_images()):
             yield RANKING
-        if self.main_model.is_trained and not self.pool.uncertainty.is_current(
-            unlabelled - self.pool.unreadable, self.main_model
-        ):
+        waiting = set(store.get_unlabeled_images()) - unreadable
+        if self.main_model.is_trained and not self.pool.uncertainty.is_current(waiting, self.main_model):
             yield UNCERTAINTY
 
     def _refresh(self) -> None:

@@ -147,6 +147,11 @@ class Descriptions:
         """Ids of the images that could not be read when they were last looked at."""
         return set(self._load_unreadable())
 
+    def may_read_again(self, images: Sequence[PoolImage]) -> bool:
+        """Whether one of ``images`` could not be read and has another file now."""
+        kept = self._load_unreadable()
+        return any(image.id in kept and kept[image.id][0] != image.stamp for image in images)
+
     def _load(self) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
         """Id to vector, id to stamp, and id to (stamp, reason) of what could not be read."""
         if not (self.folder / "ids.txt").is_file():

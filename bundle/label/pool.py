@@ -58,9 +58,13 @@ class RankedPool:
             logger.info("ranked %d images, %d of them new", len(ranking.rows), len(ranking.rows) - len(before.rows))
         return ranking
 
-    def unranked(self, ids: Collection[str], labelled: Collection[str]) -> set[str]:
-        """Those that a run of :meth:`rank` would look at: without rank, label, or a note that they are unreadable."""
-        return set(ids) - set(labelled) - self.ranking.by_id().keys() - self.unreadable
+    def is_current(self, ids: Collection[str], *, labelled: Collection[str]) -> bool:
+        """Whether every image has a rank, a label, or a note that it cannot be read."""
+        return set(ids) <= {*labelled, *self.ranking.by_id(), *self.unreadable}
+
+    def may_read_again(self, images: Sequence[PoolImage]) -> bool:
+        """Whether one of ``images`` could not be read and has another file now."""
+        return self._descriptions.may_read_again(images)
 
     @property
     def unreadable(self) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -41,8 +42,8 @@ Labels go to STUDIES/labels/final. Models, ranks and logs go to OUT; the same co
 """
 
 HOST = "127.0.0.1"  # MONAI Label asks nobody for a password unless told to: docs/how-to/monai-label.md
-START_SECONDS = 300  # imports alone take half a minute on a busy machine
-STOP_SECONDS = 20  # for open requests; what is still there then is killed
+START_SECONDS = 600  # imports alone take a minute on a busy machine
+STOP_SECONDS = 10  # for open requests; what is still there then is killed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -223,7 +224,9 @@ def _package(modality: str, folder: Path, weights: str | None, model: str | None
             model = str(write_stand_in(folder.parent / "untrained.pt", modality, weights))
         if model:
             argv += ["--model", str(Path(model).resolve())]
-        if run_verb("package_bundle", argv, prog="label_server.sh"):
+        with contextlib.redirect_stdout(sys.stderr):  # the only line on stdout is the address
+            failed = run_verb("package_bundle", argv, prog="label_server.sh")
+        if failed:
             raise ValueError(f"the bundle of {modality} could not be packaged, see above")
     PackagedModel.load(folder / name)
     return name

@@ -66,10 +66,10 @@ class Uncertainty:
 
     def scores(self) -> dict[str, float]:
         """Id to score, as last computed; empty before."""
-        return dict(self._content()["scores"])
+        return {image: found for image, found in self._content()["scores"].items() if found is not None}
 
     def is_current(self, ids: Collection[str], model: PackagedModel) -> bool:
-        """Whether all ``ids`` have a score under the ``model`` as it is now."""
+        """Whether all ``ids`` have been looked at with the ``model`` as it is now."""
         content = self._content()
         return content["made_by"] == self._made_by(model) and set(ids) <= content["scores"].keys()
 
@@ -87,9 +87,10 @@ class Uncertainty:
                     logits = inferer(torch.stack([canvas.as_tensor() for canvas in canvases]), network)
                 for image, canvas, row in zip(part, canvases, logits.softmax(dim=1).cpu().numpy(), strict=True):
                     known[image.id] = score(_without_padding(row, canvas)[None], criterion)
+            known = {image.id: None for image in todo} | known  # tried, and cannot be read
             write_json(self._path, {"made_by": made_by, "scores": known})
             logger.info("scored %d images by %s", len(todo), self._criterion)
-        return known
+        return self.scores()
 
     def _made_by(self, model: PackagedModel) -> str:
         return content_fingerprint((model.fingerprint, self._criterion))

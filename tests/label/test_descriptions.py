@@ -99,8 +99,9 @@ def test_an_unreadable_image_is_set_aside_and_tried_again_when_its_file_changes(
         found = make(tmp_path, weights).update(pool(folder), aside)
         assert [row["path"] for row in aside.rows] == ["img_7"], attempt
         assert len(found) == 5 and make(tmp_path, weights).unreadable() == {"img_7"}
-    assert described.count("img_7") == 1
+    assert described.count("img_7") == 1 and not make(tmp_path, weights).may_read_again(pool(folder))
     Image.new("RGB", (50, 50), "red").save(folder / "img_7.png")
+    assert make(tmp_path, weights).may_read_again(pool(folder))
     assert len(make(tmp_path, weights).update(pool(folder), Quarantine())) == 6
     assert make(tmp_path, weights).unreadable() == set()
 

@@ -64,7 +64,7 @@ def predicted(answer: Answer, suffix: str, folder: Path) -> np.ndarray:
 def test_both_models_are_loaded_on_one_package(server):
     told = server.get("/info/").json
     assert set(told["models"]) == set(told["trainers"]) == {SKIN, CHEST}
-    assert told["models"][SKIN]["labels"] == {"lesion": 1} and told["models"][CHEST]["labels"] == {"lungs": 1}
+    assert told["models"][SKIN]["labels"] == {"lesion": 1} and told["models"][CHEST]["labels"] == {"lung": 1}
     assert told["models"][SKIN]["config"]["model_filename"][0] == "model.pt"
 
 
