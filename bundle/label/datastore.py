@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from bundle.data import dicom, nifti, pictures
 from bundle.data.identity import strip_suffix
 from bundle.data.inventory import MASK_SUFFIXES
 from bundle.data.modality import Modality
+from bundle.data.tree import walk
 from bundle.label.uploads import Refused, check_id, check_image, check_label, check_tag
 from bundle.run.atomic import write_text
 
@@ -99,17 +99,15 @@ class StudyFolder(LocalDatastore):
         """Files as paths below ``path``: images of the modality, or masks where ``path`` is a label's folder."""
         place = Path(path).resolve()
         wanted = self._is_image if place == self.root else _is_mask
-        found = (
-            file.relative_to(place).as_posix() for file in _files(place, leave_out=self.root / LABELS) if wanted(file)
-        )
+        found = (file.relative_to(place).as_posix() for file in walk(place, [self.root / LABELS]) if wanted(file))
         return {name: name for name in found}
 
     def _is_image(self, file: Path) -> bool:
         """Whether a file is, or claims to be, an image of the modality, and is no link that leaves the folder."""
         radiograph = self.modality.reader == "radiograph"
-        suffixes = (*pictures.SUFFIXES, *dicom.SUFFIXES, *nifti.SUFFIXES) if radiograph else pictures.SUFFIXES
+        suffixes = (*pictures.SUFFIXES, *dicom.SUFFIXES, *(nifti.SUFFIXES if radiograph else ()))
         # A hospital's export has no suffixes or any; so what no suffix speaks for is looked into.
-        named = file.name.lower().endswith(suffixes) or (radiograph and dicom.is_dicom(file))
+        named = file.name.lower().endswith(suffixes) or dicom.is_dicom(file)
         return named and file.resolve().is_relative_to(self.root)
 
     def _to_id(self, file: str) -> tuple[str, str]:
@@ -130,11 +128,3 @@ class StudyFolder(LocalDatastore):
 
 def _is_mask(file: Path) -> bool:
     return file.name.lower().endswith(MASK_SUFFIXES)
-
-
-def _files(folder: Path, *, leave_out: Path) -> Iterator[Path]:
-    """All files below ``folder`` in alphabetical order, but hidden ones and those below ``leave_out``."""
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != leave_out)
-        yield from (here / name for name in sorted(names) if not name.startswith("."))

@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
+from monai.data import Dataset
 from monai.transforms import Compose
 from tqdm import tqdm
 
 from bundle.data.modality import Modality
-from bundle.data.pictures import UnreadableImage
+from bundle.data.read_ahead import ReadAhead
 from bundle.data.sampling import as_unit_range
-from bundle.data.transforms import Compactd, preprocessing
+from bundle.data.transforms import preprocessing
 from bundle.embedding import Embeddings
 from bundle.numerics import PrecisionInferer
 from bundle.pretraining.descriptor import descriptor_network
@@ -57,44 +55,22 @@ class PoolImage:
             return ""
 
 
-def read_canvas(image: PoolImage, preprocess: Compose) -> MetaTensor:
-    """The image as the network sees it, (C, size, size) float32 in [0, 1]; its metadata tell the size it had.
+def read_batches(
+    images: Sequence[PoolImage], preprocess: Compose, quarantine: Quarantine, *, batch_size: int, title: str
+) -> Iterator[dict[str, Any]]:
+    """Batches of readable images as :class:`~bundle.data.read_ahead.ReadAhead` gives them, items with their ``id``.
 
-    Raises:
-        UnreadableImage: the file cannot be used.
+    The others go to ``quarantine``, under their ids, when all are read.
     """
-    try:
-        return preprocess({"image": str(image.path)})["image"]
-    except RuntimeError as error:  # MONAI wraps what a transform raises
-        if isinstance(error.__cause__, UnreadableImage):
-            raise error.__cause__ from None
-        raise
-
-
-def batches_of_canvases(
-    images: Sequence[PoolImage], modality: Modality, quarantine: Quarantine, *, title: str
-) -> Iterator[tuple[list[PoolImage], list[MetaTensor]]]:
-    """Readable images, ``BATCH`` at a time, with their canvases; the rest goes to ``quarantine``, under the id."""
-    preprocess = preprocessing(modality)
-
-    def canvas_or_error(image: PoolImage) -> MetaTensor | UnreadableImage:
-        try:
-            return read_canvas(image, preprocess)
-        except UnreadableImage as error:
-            return error
-
-    workers = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(workers) as threads, tqdm(total=len(images), desc=title, unit="image", disable=None) as bar:
-        for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            outcomes = list(zip(part, threads.map(canvas_or_error, part), strict=True))
-            for image, outcome in outcomes:
-                if isinstance(outcome, UnreadableImage):
-                    quarantine.add(image.id, f"unreadable: {outcome.reason}")
-            found = [(image, canvas) for image, canvas in outcomes if isinstance(canvas, MetaTensor)]
-            if found:
-                yield [image for image, _ in found], [canvas for _, canvas in found]
-            bar.update(len(part))
+    entries = [{"id": image.id, "image": str(image.path)} for image in images]
+    loader = ReadAhead(Dataset(entries, preprocess), batch_size)
+    with tqdm(total=len(images), desc=title, unit="image", disable=None) as bar:
+        for batch in loader:
+            yield batch
+            bar.update(len(batch["items"]))
+    id_of = {entry["image"]: entry["id"] for entry in entries}
+    for row in loader.aside.rows:
+        quarantine.add(id_of[row["path"]], row["reason"])
 
 
 class Descriptions:
@@ -128,14 +104,12 @@ class Descriptions:
             network = descriptor_network(self.weights, self.modality, self.device)
             inferer = PrecisionInferer(self.device, "fp32")
             before = len(quarantine)
-            for number, (part, canvases) in enumerate(
-                batches_of_canvases(todo, self.modality, quarantine, title="describe"), start=1
-            ):
-                # On the grid of 8 bits, as the embed stage keeps its images.
-                compact = [Compactd("image")({"image": canvas})["image"] for canvas in canvases]
+            preprocess = preprocessing(self.modality, cached=True)
+            batches = read_batches(todo, preprocess, quarantine, batch_size=BATCH, title="describe")
+            for number, batch in enumerate(batches, start=1):
                 with torch.inference_mode():
-                    described = inferer(as_unit_range(torch.stack(compact)), network).cpu().numpy()
-                vectors |= {image.id: vector for image, vector in zip(part, described, strict=True)}
+                    described = inferer(as_unit_range(batch["image"]), network).cpu().numpy()
+                vectors |= {item["id"]: vector for item, vector in zip(batch["items"], described, strict=True)}
                 if number % KEPT_EVERY == 0:
                     self._save(vectors, now, unreadable)
             unreadable |= {row["path"]: (now[row["path"]], row["reason"]) for row in quarantine.rows[before:]}

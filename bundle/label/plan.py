@@ -8,7 +8,7 @@ from typing import Any
 
 from bundle.run.record import content_fingerprint
 from bundle.run.workflow import parse_setting
-from bundle.selection import find_strategy
+from bundle.selection import find_criterion, find_strategy
 
 OPTION = "option."
 
@@ -21,13 +21,15 @@ class Plan:
         strategy: what ranks the pool, a name of ``coldstart select_samples --strategy list``.
         options: of the strategy.
         budget: images that a strategy which is not nested ranks; ``coldstart`` ranks those after them.
-        seed: of the strategy and of the random order.
+        criterion: what ``uncertainty`` goes by, a name of ``coldstart score_uncertainty --criterion help``.
+        seed: of strategy, criterion and the random order.
         lease_minutes: how long an image that was handed out is kept for whom it was handed to.
     """
 
     strategy: str = "coldstart"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     budget: int | None = None
+    criterion: str = "entropy"
     seed: int = 0
     lease_minutes: float = 30.0  # longer than a radiograph takes, shorter than a lunch that blocks the last images
 
@@ -39,6 +41,8 @@ class Plan:
                 f"strategy {self.strategy!r} is not nested, so it has to be told how many images will be annotated: "
                 f"add --conf budget N, or take a nested one such as coldstart"
             )
+        if find_criterion(self.criterion).opinions == "ensemble":
+            raise ValueError(f"conf criterion {self.criterion!r} compares several models, and a server has one")
         if self.budget is not None and self.budget < 1:
             raise ValueError(f"conf budget must be at least 1 image, got {self.budget}")
         if not self.lease_minutes > 0:
@@ -48,15 +52,14 @@ class Plan:
     def from_conf(cls, conf: Mapping[str, str]) -> Plan:
         """The plan in MONAI Label's ``--conf`` pairs; pairs of other names are not looked at.
 
-        ``strategy``, ``budget``, ``seed`` and ``lease_minutes`` are the attributes; ``option.NAME`` is an option of
-        the strategy, as in ``--conf strategy kmeans --conf budget 40``.
+        The names are those of the attributes; ``option.NAME`` is an option of the strategy, as in ``--conf strategy ca
+        --conf option.k 8``.
 
         Raises:
             ValueError: a value that cannot be, an unknown strategy or option.
         """
         given: dict[str, Any] = {}
-        if "strategy" in conf:
-            given["strategy"] = conf["strategy"]
+        given |= {name: conf[name] for name in ("strategy", "criterion") if name in conf}
         for name, kind in (("budget", int), ("seed", int), ("lease_minutes", float)):
             if name in conf:
                 try:

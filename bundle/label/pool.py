@@ -35,7 +35,7 @@ class RankedPool:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.plan = folder, model, plan
         self.leases = Leases(folder / "leases.json", plan.lease_minutes)
-        self.uncertainty = Uncertainty(folder / "uncertainty.json")
+        self.uncertainty = Uncertainty(folder / "uncertainty.json", plan.criterion, seed=plan.seed)
         self._descriptions = Descriptions(folder / "embeddings", model.ssl_weights, model.modality, choose_device())
         self.fingerprint = plan.fingerprint(file_fingerprint(model.ssl_weights), model.modality.name)
 

@@ -29,10 +29,10 @@ class RankPool(ScoringMethod):
 
 
 class ScoreUncertainty(ScoringMethod):
-    """Scores the images without label by the entropy of the trained model's prediction."""
+    """Scores how unsure the trained model is of the images without label."""
 
     def __init__(self, pool: RankedPool) -> None:
-        super().__init__("How unsure the trained model is of each image without label (entropy)")
+        super().__init__(f"How unsure the trained model is of each image without label, by {pool.plan.criterion}")
         self._pool = pool
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, int]:  # noqa: ARG002

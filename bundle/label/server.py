@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="strategy, budget, seed, lease_minutes, option.NAME of the strategy; may be given several times",
+        help="strategy, option.NAME, budget, criterion, seed or lease_minutes; may be given several times",
     )
     parser.add_argument("--stock", action="store_true", help="MONAI Label's own app for bundles, without the ranking")
     return parser

@@ -52,7 +52,9 @@ def all_strategies(pool: RankedPool) -> dict[str, Strategy]:
     """Name to strategy; the first is what a client offers first."""
     return {
         "coldstart": Serving(pool, pool.by_rank, f"What is worth most before there is a model ({pool.plan.strategy})"),
-        "uncertainty": Serving(pool, pool.by_uncertainty, "What the trained model is least sure of (entropy)"),
+        "uncertainty": Serving(
+            pool, pool.by_uncertainty, f"What the trained model is least sure of ({pool.plan.criterion})"
+        ),
         "random": Serving(pool, pool.by_chance, "At random, for comparison"),
         "first": Serving(pool, sorted, "In alphabetical order, for comparison"),
     }

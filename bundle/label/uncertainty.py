@@ -1,54 +1,28 @@
-"""How unsure the model is of each image: scores for active learning once a model is trained."""
+"""How unsure the model is of each image of the datastore: what active learning goes by once a model is trained."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
-from numpy.typing import NDArray
-from torch import nn
 
-from bundle.data.canvas import canvas_box
-from bundle.label.descriptions import PoolImage, batches_of_canvases
+from bundle.data.transforms import preprocessing
+from bundle.label.descriptions import PoolImage, read_batches
 from bundle.label.models import PackagedModel
-from bundle.network import UNet
-from bundle.numerics import PrecisionInferer, prepare_network
+from bundle.numerics import PrecisionInferer
 from bundle.run.atomic import write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import content_fingerprint
-from bundle.weights import check_settings, load_weights
+from bundle.segmentation.opinions import ImageSeed, opinion_network
+from bundle.segmentation.score_table import without_padding
+from bundle.selection import score
 
 logger = logging.getLogger(__name__)
-
-# Opinions (P, classes, W, H), probabilities without padding, to a number from 0 to 1; the most uncertain is 1.
-Criterion = Callable[[NDArray[np.float32]], float]
-
-
-def entropy(opinions: NDArray[np.float32]) -> float:
-    """Mean over an image's pixels of the entropy of the predicted classes, as a share of the largest there can be.
-
-    Settles, *Active learning literature survey*, 2009, section 3.1.
-    """
-    p = opinions.mean(axis=0)
-    return float(-(p * np.log(np.maximum(p, np.finfo(np.float32).tiny))).sum(axis=0).mean() / np.log(len(p)))
-
-
-CRITERIA: dict[str, Criterion] = {"entropy": entropy}
-
-
-def score(opinions: NDArray[np.float32], criterion: Criterion) -> float:
-    """How uncertain the model is of one image, 0 to 2; highest is most uncertain.
-
-    The criterion's number, and 1 more where nothing but background was found: a structure that was missed altogether
-    leaves no border to be unsure of.
-    """
-    return criterion(opinions) + (not opinions.mean(axis=0).argmax(axis=0).any())
 
 
 class Uncertainty:
@@ -56,16 +30,15 @@ class Uncertainty:
 
     Args:
         path: the file.
-        criterion: name out of ``CRITERIA``.
+        criterion: of ``bundle.selection.available_criteria()``.
+        seed: of the criterion's chance, where it has any.
     """
 
-    def __init__(self, path: str | os.PathLike[str], criterion: str = "entropy") -> None:
-        if criterion not in CRITERIA:
-            raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
-        self._path, self._criterion = Path(path), criterion
+    def __init__(self, path: str | os.PathLike[str], criterion: str = "entropy", *, seed: int = 0) -> None:
+        self._path, self._criterion, self._seed = Path(path), criterion, seed
 
     def scores(self) -> dict[str, float]:
-        """Id to score, as last computed; empty before."""
+        """Id to score, 0 to 2, as last computed; the most uncertain has the highest. Empty before."""
         return {image: found for image, found in self._content()["scores"].items() if found is not None}
 
     def is_current(self, ids: Collection[str], model: PackagedModel) -> bool:
@@ -73,45 +46,30 @@ class Uncertainty:
         content = self._content()
         return content["made_by"] == self._made_by(model) and set(ids) <= content["scores"].keys()
 
-    def update(self, images: Sequence[PoolImage], model: PackagedModel, device: torch.device) -> Mapping[str, float]:
-        """Score all ``images`` that have none under ``model``; what cannot be read has none."""
-        made_by = self._made_by(model)
-        content = self._content()
+    def update(self, images: Sequence[PoolImage], model: PackagedModel, device: torch.device) -> dict[str, float]:
+        """Score all ``images`` that have no score under ``model``; what cannot be read has none."""
+        made_by, content = self._made_by(model), self._content()
         known = dict(content["scores"]) if content["made_by"] == made_by else {}
         todo = [image for image in images if image.id not in known]
         if todo:
-            network = _evaluation_network(model, device)
-            inferer, criterion = PrecisionInferer(device, "fp32"), CRITERIA[self._criterion]
-            for part, canvases in batches_of_canvases(todo, model.modality, Quarantine(), title="score"):
+            network = opinion_network(model.model, model.modality, device, criterion=self._criterion)
+            inferer, seeded = PrecisionInferer(device, "fp32"), ImageSeed(self._seed)
+            known |= {image.id: None for image in todo}  # what cannot be read is not tried with every request
+            for batch in read_batches(
+                todo, preprocessing(model.modality), Quarantine(), batch_size=1, title=self._criterion
+            ):
                 with torch.inference_mode():
-                    logits = inferer(torch.stack([canvas.as_tensor() for canvas in canvases]), network)
-                for image, canvas, row in zip(part, canvases, logits.softmax(dim=1).cpu().numpy(), strict=True):
-                    known[image.id] = score(_without_padding(row, canvas)[None], criterion)
-            known = {image.id: None for image in todo} | known  # tried, and cannot be read
+                    opinions = inferer(seeded(batch, device)[0], network)[0].cpu()
+                (item,) = batch["items"]
+                known[item["id"]] = score(without_padding({**item, "pred": opinions})["pred"].numpy(), self._criterion)
             write_json(self._path, {"made_by": made_by, "scores": known})
             logger.info("scored %d images by %s", len(todo), self._criterion)
         return self.scores()
 
     def _made_by(self, model: PackagedModel) -> str:
-        return content_fingerprint((model.fingerprint, self._criterion))
+        return content_fingerprint((model.fingerprint, self._criterion, self._seed))
 
-    def _content(self) -> dict:
+    def _content(self) -> dict[str, Any]:
         if not self._path.is_file():
             return {"made_by": None, "scores": {}}
         return dict(json.loads(self._path.read_text(encoding="utf-8")))
-
-
-def _without_padding(plane: NDArray[np.float32], canvas: MetaTensor) -> NDArray[np.float32]:
-    """The part of ``plane``, (classes, size, size), where the image lies on its canvas."""
-    width, height = (int(side) for side in canvas.meta["spatial_shape"])
-    left, top, w, h = canvas_box(width, height, plane.shape[-1])
-    return plane[:, left : left + w, top : top + h]
-
-
-def _evaluation_network(model: PackagedModel, device: torch.device) -> nn.Module:
-    """The fine-tuned network, in evaluation mode on ``device``."""
-    weights, modality = load_weights(model.model), model.modality
-    check_settings(model.model, weights.settings, {"modality": modality.name, "size": modality.size})
-    network = UNet(modality.channels, modality.classes, tuple(weights.settings["filters"]))
-    network.load_state_dict(weights.model)
-    return prepare_network(network, device).eval()

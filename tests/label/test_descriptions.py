@@ -56,8 +56,10 @@ def make(folder: Path, weights: Path) -> Descriptions:
 def described(monkeypatch) -> list[str]:
     """The ids that were read."""
     seen: list[str] = []
-    read = descriptions.read_canvas
-    monkeypatch.setattr(descriptions, "read_canvas", lambda image, p: (seen.append(image.id), read(image, p))[1])
+    read = descriptions.read_batches
+    monkeypatch.setattr(
+        descriptions, "read_batches", lambda todo, *a, **k: (seen.extend(i.id for i in todo), read(todo, *a, **k))[1]
+    )
     return seen
 
 
@@ -115,15 +117,16 @@ def test_other_weights_describe_anew(folder, weights, tmp_path):
 def test_a_killed_run_goes_on_where_it_was(folder, weights, tmp_path, monkeypatch, described):
     monkeypatch.setattr(descriptions, "BATCH", 1)
     monkeypatch.setattr(descriptions, "KEPT_EVERY", 2)
-    read = descriptions.read_canvas
+    read = descriptions.read_batches
 
-    def killed_at_the_fifth(image, preprocess):
-        if image.id == "img_4":
-            raise KeyboardInterrupt
-        return read(image, preprocess)
+    def killed_at_the_fifth(*args, **options):
+        for number, batch in enumerate(read(*args, **options)):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield batch
 
     with monkeypatch.context() as during, pytest.raises(KeyboardInterrupt):
-        during.setattr(descriptions, "read_canvas", killed_at_the_fifth)
+        during.setattr(descriptions, "read_batches", killed_at_the_fifth)
         make(tmp_path, weights).update(pool(folder), Quarantine())
     described.clear()
     assert len(make(tmp_path, weights).update(pool(folder), Quarantine())) == 5

@@ -26,6 +26,8 @@ def test_options_are_read_as_yaml_reads_them():
         ({"strategy": "kmeans"}, "is not nested.*--conf budget N"),
         ({"strategy": "kmeans", "budget": "forty"}, "budget must be a number, got 'forty'"),
         ({"strategy": "kmeans", "budget": "0"}, "at least 1 image"),
+        ({"criterion": "entropie"}, "did you mean 'entropy'"),
+        ({"criterion": "ensemble"}, "a server has one"),
         ({"lease_minutes": "0"}, "must be above 0"),
         ({"lease_minutes": "nan"}, "must be above 0"),
     ],

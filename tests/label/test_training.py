@@ -97,6 +97,18 @@ def test_labels_in_the_served_order_and_two_trainings_raise_the_dice(server, dem
     assert server.ranking() == ranking
 
 
+def test_trainings_in_the_server_s_own_process_start_from_the_right_weights(server, demo):
+    from bundle.run.record import start_fingerprint
+
+    annotate(server, demo, 1)
+    refused = server.post(f"/train/{MODEL}", {"max_epochs": 0}, run_sync=True)
+    assert refused.status == 400 and "max_epochs must be" in refused.json["detail"]
+    for start in (model_file(server).with_name("model_ssl_pretrained.pt"), model_file(server), model_file(server)):
+        wanted = start_fingerprint("all", start)
+        assert server.post(f"/train/{MODEL}", {"max_epochs": 1}, run_sync=True).json == {"training": 1, "validation": 0}
+        assert steps_and_start(server) == (40, wanted)
+
+
 def test_a_training_that_cannot_be_ends_as_an_error_and_leaves_the_model(server, demo):
     before = model_file(server).read_bytes()
     assert server.post("/train/unknown").status == 404

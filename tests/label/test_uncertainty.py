@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,43 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
+from bundle.commands import run_verb
+from bundle.data.datalist import Datalist
 from bundle.data.modality import load_modality
-from bundle.label import descriptions
+from bundle.label import uncertainty
 from bundle.label.descriptions import PoolImage
 from bundle.label.models import PackagedModel
 from bundle.label.stand_in import write_stand_in
-from bundle.label.uncertainty import Uncertainty, entropy, score
+from bundle.label.uncertainty import Uncertainty
 from bundle.network import UNet
+from bundle.selection.uncertainty import Uncertainties
 from bundle.weights import save_weights
 
 CPU = torch.device("cpu")
-
-
-def opinions(*planes: list[list[float]]) -> np.ndarray:
-    """One opinion on a 2 x 2 image, from the probabilities of each class."""
-    return np.array([planes], dtype=np.float32)
-
-
-def test_entropy_is_that_of_a_loop_over_pixels():
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet([1, 1, 1], size=(4, 5)).transpose(2, 0, 1).astype(np.float32)
-    total = 0.0
-    for x in range(4):
-        for y in range(5):
-            for k in range(3):
-                total -= float(p[k, x, y]) * math.log(float(p[k, x, y]))
-    assert entropy(p[None]) == pytest.approx(total / 20 / math.log(3), rel=1e-5)
-
-
-def test_a_certain_image_has_none_and_an_even_one_all():
-    assert entropy(opinions([[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(0, abs=1e-6)
-    assert entropy(opinions([[0.5] * 2] * 2, [[0.5] * 2] * 2)) == pytest.approx(1)
-
-
-def test_an_image_on_which_nothing_is_found_comes_before_every_other():
-    sure_of_nothing = opinions([[0.99] * 2] * 2, [[0.01] * 2] * 2)
-    unsure_of_something = opinions([[0.5, 0.49], [0.5, 0.5]], [[0.5, 0.51], [0.5, 0.5]])
-    assert score(sure_of_nothing, entropy) > score(unsure_of_something, entropy)
 
 
 @pytest.fixture
@@ -75,8 +50,10 @@ def images(tmp_path) -> list[PoolImage]:
 
 def test_scores_are_made_once_a_model(model, images, tmp_path, monkeypatch):
     seen: list[str] = []
-    read = descriptions.read_canvas
-    monkeypatch.setattr(descriptions, "read_canvas", lambda image, p: (seen.append(image.id), read(image, p))[1])
+    read = uncertainty.read_batches
+    monkeypatch.setattr(
+        uncertainty, "read_batches", lambda todo, *a, **k: (seen.extend(i.id for i in todo), read(todo, *a, **k))[1]
+    )
     kept = Uncertainty(tmp_path / "uncertainty.json")
     ids = [image.id for image in images]
     assert kept.scores() == {} and not kept.is_current(ids, model)
@@ -94,6 +71,16 @@ def test_an_image_on_its_own_scores_as_in_a_batch(model, images, tmp_path):
     for image in images:
         alone = Uncertainty(tmp_path / f"{image.id}.json").update([image], model, CPU)
         assert alone[image.id] == pytest.approx(together[image.id], abs=1e-5)
+
+
+def test_the_scores_are_those_of_the_command(model, images, tmp_path):
+    entries = tuple({"id": image.id, "image": image.path.name} for image in images)
+    Datalist("dermoscopy", tmp_path, None, {"pool": entries}).save(tmp_path / "datalist.json")
+    argv = ["--datalist", str(tmp_path / "datalist.json"), "--model", str(model.model), "--criterion", "entropy"]
+    assert run_verb("score_uncertainty", [*argv, "--out", str(tmp_path / "scores")]) == 0
+    told = Uncertainties.load(tmp_path / "scores")
+    found = Uncertainty(tmp_path / "uncertainty.json").update(images, model, CPU)
+    assert found == pytest.approx({name: row.score for name, row in told.items()}, abs=1e-6)
 
 
 def test_an_unreadable_image_has_no_score(model, images, tmp_path):
