@@ -28,7 +28,7 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def choose_precision(device: torch.device, precision: str = "auto") -> str:
+def choose_precision(device: torch.device | str, precision: str = "auto") -> str:
     """``bf16`` or ``fp32``; ``auto`` takes bf16 where the device computes in it natively.
 
     Raises:
@@ -38,6 +38,7 @@ def choose_precision(device: torch.device, precision: str = "auto") -> str:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision != "auto":
         return precision
+    device = torch.device(device)  # MONAI Label sets a name where the configs have a device
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     # Without the instructions bf16 is emulated and slower than fp32.

@@ -11,7 +11,12 @@ cd "$root"
 
 left_out=()
 [[ -d "${COLDSTART_DATA:-../shared/data}/dermoscopy" ]] || left_out+=("not real")
-[[ "${COLDSTART_LABEL_TESTS:-}" == 1 ]] || left_out+=("not label")
+if [[ "${COLDSTART_LABEL_TESTS:-}" == 1 ]]; then
+  label_python="$("$root/scripts/label_server.sh" --install-only)"
+  "$label_python" -m pip install --quiet hypothesis pytest >&2  # the stages are tested on its older packages too
+else
+  left_out+=("not label")
+fi
 marked=""
 for mark in "${left_out[@]}"; do marked="${marked:+$marked and }$mark"; done
 

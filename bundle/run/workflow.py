@@ -77,13 +77,18 @@ def is_code(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(("$", "@", "%"))
 
 
-def open_workflow(stage: str, overrides: Mapping[str, Any]) -> ConfigWorkflow:
+def open_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None = None) -> ConfigWorkflow:
     """The configs of ``stage`` with these overrides, read and not yet run.
+
+    Args:
+        stage: key of ``CONFIGS``.
+        overrides: id of a config entry to its value.
+        root: the bundle whose configs these are; this one where None.
 
     Raises:
         ValueError: an override that no config of the stage knows.
     """
-    root = bundle_root()
+    root = root or bundle_root()
     files = [root / "configs" / name for name in CONFIGS[stage]]
     _check_names(overrides, files)
     from monai.bundle import ConfigWorkflow
@@ -99,13 +104,13 @@ def open_workflow(stage: str, overrides: Mapping[str, Any]) -> ConfigWorkflow:
     )
 
 
-def run_workflow(stage: str, overrides: Mapping[str, Any]) -> None:
-    """Run the configs of ``stage`` as ``python -m monai.bundle run`` does, with these overrides.
+def run_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None = None) -> None:
+    """Run the configs of ``stage`` as ``python -m monai.bundle run`` does; arguments as of :func:`open_workflow`.
 
     Raises:
         ValueError: an override that no config of the stage knows; and what a component of the workflow raises.
     """
-    workflow = open_workflow(stage, overrides)
+    workflow = open_workflow(stage, overrides, root=root)
     try:
         workflow.initialize()
         workflow.run()

@@ -27,6 +27,11 @@ logger = logging.getLogger(__name__)
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
+def result_suffix(modality: Modality) -> str:
+    """The format of masks that fits all images of ``modality``: ``.png`` for pictures, ``.nii.gz`` for radiographs."""
+    return ".png" if modality.reader == "picture" else ".nii.gz"
+
+
 class WritePredictions(EachImage):
     """Engine handler: writes a PNG for a picture and a NIfTI for DICOM, named by id, and ``predictions.csv``.
 

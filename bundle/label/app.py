@@ -1,0 +1,177 @@
+"""The MONAI Label app: packaged bundles, the ranking they are annotated by, and answers that say what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.async_tasks.utils import tasks
+
+from bundle import __version__
+from bundle.label.datastore import StudyFolder
+from bundle.label.inference import PredrawTask
+from bundle.label.models import PackagedModel
+from bundle.label.plan import Plan
+from bundle.label.pool import RankedPool
+from bundle.label.scoring import RankPool, ScoreUncertainty, pool_images
+from bundle.label.strategies import all_strategies
+from bundle.label.training import FineTuneTask
+from bundle.label.uploads import Refused
+
+logger = logging.getLogger(__name__)
+
+RANKING = "coldstart"
+UNCERTAINTY = "uncertainty"
+
+
+class ColdStartApp(MONAILabelApp):
+    """Serves images in cold-start order, pre-draws them, and trains as labels come in.
+
+    Args:
+        app_dir: holds ``model/NAME`` for every model, and gets ``ranking``.
+        studies: folder of the images, or the address of a DICOMweb server.
+        conf: ``models`` names the packaged bundles, the first of which ranks; and what :class:`Plan` reads.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        names = [name.strip() for name in conf.get("models", "").split(",") if name.strip()]
+        if not names:
+            raise ValueError("conf models must name a bundle in the app's model folder: add --conf models NAME")
+        self.models = {name: PackagedModel.load(Path(app_dir) / "model" / name) for name in names}
+        self.main_model = next(iter(self.models.values()))
+        self.pool = RankedPool(Path(app_dir) / "ranking", self.main_model, Plan.from_conf(conf))
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name=f"coldstart_segmentation: {self.main_model.modality.description}",
+            description="Images in cold-start order, pre-drawn by a U-Net that is trained as labels come in. Research "
+            "software, not a medical device.",
+            version=__version__,
+        )
+
+    def init_datastore(self) -> Datastore:
+        """The folder of images; an address goes the way of MONAI Label's own datastores."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return StudyFolder(self.studies, self.main_model.modality, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY)
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """A pre-drawing task a model."""
+        return {name: PredrawTask(model, self.conf) for name, model in self.models.items()}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """A training task a model."""
+        return {name: FineTuneTask(model) for name, model in self.models.items()}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """``coldstart``, ``uncertainty``, ``random`` and ``first``."""
+        return all_strategies(self.pool)
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """The ranking, and the scores under the trained model."""
+        return {RANKING: RankPool(self.pool), UNCERTAINTY: ScoreUncertainty(self.pool)}
+
+    def server_mode(self, mode: bool) -> None:
+        """Told by the server's process, before it takes requests."""
+        super().server_mode(mode)
+        # Background tasks are processes that inherit this: one process alone keeps the list of images.
+        os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The image to annotate next, empty where none is waiting.
+
+        Raises:
+            Refused: there is no such strategy.
+        """
+        strategy = request.get("strategy")
+        if strategy not in self._strategies:
+            raise Refused(404, f"there is no strategy {strategy!r}; there are {', '.join(self._strategies)}")
+        self._refresh()
+        return dict(super().next_sample(request))
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Pre-draw an image of the datastore, or an uploaded one.
+
+        Raises:
+            Refused: there is no such model or image, or it cannot be segmented.
+        """
+        if request.get("model") not in self._infers:
+            raise Refused(404, f"there is no model {request.get('model')!r}; there are {', '.join(self._infers)}")
+        store = datastore or self.datastore()
+        if not self._may_read(str(request.get("image") or ""), store):
+            raise Refused(404, f"there is no image {request.get('image')!r}")
+        return dict(super().infer(request, store))
+
+    def train(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Train a model; afterwards the images without label are scored under it."""
+        self._known_trainer(request.get("model"))
+        try:
+            return dict(super().train(request))
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
+
+    def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Run a scoring method."""
+        if request.get("method") not in self._scoring_methods:
+            raise Refused(404, f"there is no scoring method {request.get('method')!r}")
+        return dict(super().scoring(request, datastore))
+
+    def bundle_path(self, model: str | None) -> str | None:
+        """None: all models run on the package in memory. MONAI Label asks before it starts a background task."""
+        if model is not None:
+            self._known_trainer(model)
+        return None
+
+    def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Start background scoring; without a method only what is out of date, which MONAI Label asks for often."""
+        if method:
+            return dict(super().async_scoring(method, params))
+        under_way = {t["request"]["method"] for t in tasks("scoring") if t["status"] in ("SUBMITTED", "RUNNING")}
+        stale = [name for name in self._stale() if name not in under_way]
+        return {name: super(ColdStartApp, self).async_scoring(name, params) for name in stale}
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """A label is in: nobody needs to keep the image any longer."""
+        self.pool.leases.give_back(image_id)
+        super().on_save_label(image_id, label_id)
+
+    def _known_trainer(self, model: str | None) -> None:
+        if model not in self._trainers:
+            raise Refused(404, f"there is no model {model!r} to train; there are {', '.join(self._trainers)}")
+
+    def _stale(self) -> Iterator[str]:
+        """The scoring methods that have something new to look at."""
+        store = self.datastore()
+        listed, unreadable = store.list_images(), self.pool.unreadable
+        mended = self.pool.may_read_again(pool_images(store, sorted(unreadable & set(listed))))
+        if mended or not self.pool.is_current(listed, labelled=store.get_labeled_images()):
+            yield RANKING
+        waiting = set(store.get_unlabeled_images()) - unreadable
+        if self.main_model.is_trained and not self.pool.uncertainty.is_current(waiting, self.main_model):
+            yield UNCERTAINTY
+
+    def _refresh(self) -> None:
+        """Find images that have arrived since."""
+        store = self.datastore()
+        if isinstance(store, StudyFolder):
+            store.refresh()
+
+    def _may_read(self, image: str, store: Datastore) -> bool:
+        """Whether ``image`` is of the datastore, or lies where this server puts uploads."""
+        if image in store.list_images():
+            return True
+        places = [tempfile.gettempdir(), settings.MONAI_LABEL_SESSION_PATH]
+        path = Path(image)
+        return path.is_absolute() and any(p and path.resolve().is_relative_to(Path(p).resolve()) for p in places)

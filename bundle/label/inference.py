@@ -1,0 +1,72 @@
+"""MONAI Label's inference task: the packaged bundle's own, with results that a viewer can lay over the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.transform.writer import Writer
+
+from bundle.data.pictures import UnreadableImage
+from bundle.label.models import PackagedModel
+from bundle.label.uploads import Refused
+from bundle.numerics import prepare_network
+from bundle.segmentation.prediction import result_suffix
+
+
+class PredrawTask(BundleInferTask):
+    """Pre-draws an image with ``model.pt``.
+
+    A picture's result is a PNG of class indices, a radiograph's a NIfTI on the image's own grid; a client that asks for
+    another format (``result_extension``, 3D Slicer takes ``.nrrd``) gets it with the same grid.
+    """
+
+    def __init__(self, model: PackagedModel, conf: dict[str, str]) -> None:
+        self._model = model
+        super().__init__(str(model.root), conf)
+        # Every weight file of the folder is offered otherwise, and a client sends the first of the list back.
+        self._config["model_filename"] = [model.model.name]
+
+    def __call__(self, request: dict[str, Any], callbacks: Any = None) -> Any:
+        """Segment ``request["image"]``.
+
+        Raises:
+            Refused: the model is not trained yet, another weight file is asked for, or the image cannot be read.
+        """
+        asked = request.get("model_filename")
+        if asked and asked not in (self._model.model.name, [self._model.model.name]):
+            raise Refused(400, f"model_filename must be {self._model.model.name}, got {asked!r}")
+        if not self._model.is_trained:
+            raise Refused(409, f"{self._model.root.name} has no trained model yet: label some images, then train")
+        try:
+            return super().__call__(request, callbacks)
+        except (UnreadableImage, RuntimeError) as error:
+            cause = error if isinstance(error, UnreadableImage) else error.__cause__
+            if isinstance(cause, UnreadableImage):
+                raise Refused(422, f"the image cannot be segmented: {cause.reason}") from None
+            raise
+
+    def _load_bundle_config(self, path: str, config: str) -> Any:
+        """The bundle's config; a modality of one's own is read from its package, whichever `bundle` is in memory."""
+        loaded = super()._load_bundle_config(path, config)
+        loaded["modality"] = self._model.modality_setting
+        return loaded
+
+    def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
+        """Write the mask: x first, (W, H) for a picture, (W, H, 1) with the image's affine for a radiograph."""
+        picture = self._model.modality.reader == "picture"
+        asked = extension or data.get("result_extension")
+        data["result_extension"] = asked or result_suffix(self._model.modality)
+        data["result_dtype"] = dtype or data.get("result_dtype") or np.uint8
+        image = data[self.input_key]
+        if not picture and isinstance(image, MetaTensor):
+            mask = MetaTensor(np.asarray(data[self.output_label_key])[..., None], affine=image.meta["original_affine"])
+            data[self.output_label_key] = mask
+        return Writer(label=self.output_label_key, json=self.output_json_key)(data)
+
+    def _get_network(self, device: str, data: Any) -> Any:
+        """The network laid out in memory as in every stage: another layout sums in another order."""
+        return prepare_network(super()._get_network(device, data), torch.device(device))

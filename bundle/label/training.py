@@ -1,0 +1,173 @@
+"""MONAI Label's training task: the bundle's ``train.yaml`` on the final labels, started from the right weights.
+
+MONAI Label's own task for bundles is not used. It loads ``model.pt`` or whatever weight file has the shortest name, and
+in one process a second training starts from the first one's file, since it edits the config it keeps.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from bundle.data.datalist import entries_from
+from bundle.label.models import PackagedModel
+from bundle.label.uploads import Refused, check_label
+from bundle.run.quarantine import Quarantine
+from bundle.run.record import FILE_NAME
+from bundle.run.seeds import derive_seed
+from bundle.run.workflow import run_workflow
+
+logger = logging.getLogger(__name__)
+
+HISTORY = "history.csv"
+STARTS = ("automatic", "self-supervised", "model", "random")
+EPOCHS = 20  # of 40 steps, as train.yaml has it; two minutes and more on two cores
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRequest:
+    """What a client may ask of a training.
+
+    Attributes:
+        epochs: of 40 steps each.
+        validation: part of the labels that only the curve in ``history.csv`` is for, 0 to below 1. It chooses nothing,
+            so with few labels it is better spent on learning.
+        start: ``self-supervised`` weights, the current ``model``, ``random`` weights; ``automatic`` takes the first for
+            the first training in the server and the second from then on.
+        device: torch's name of the device.
+        seed: of every random choice.
+    """
+
+    epochs: int = EPOCHS
+    validation: float = 0.0
+    start: str = STARTS[0]
+    device: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "max_epochs", "a whole number of at least 1", self.epochs)
+        _require(0 <= self.validation < 1, "val_split", "a number from 0 to below 1", self.validation)
+        _require(self.start in STARTS, "start", f"one of {', '.join(STARTS)}", self.start)
+
+    @classmethod
+    def from_request(cls, request: Mapping[str, Any]) -> TrainingRequest:
+        """The request of MONAI Label's ``POST /train``; a list is a client's menu, of which the first is meant.
+
+        Raises:
+            ValueError: a value out of its range.
+        """
+        plain = {name: value[0] if isinstance(value, list) and value else value for name, value in request.items()}
+        given: dict[str, Any] = {"device": name_to_device(plain.get("device"))}
+        fields = (("max_epochs", "epochs", int), ("val_split", "validation", float), ("seed", "seed", int))
+        for name, field, kind in fields:
+            if plain.get(name) is not None:
+                value = plain[name]
+                try:
+                    given[field] = kind(value)
+                except (TypeError, ValueError):
+                    raise ValueError(f"{name} must be a number, got {value!r}") from None
+                _require(given[field] == float(value), name, "a whole number", value)
+        if plain.get("pretrained") is False:
+            given["start"] = "random"
+        elif plain.get("start"):
+            given["start"] = str(plain["start"])
+        return cls(**given)
+
+
+class FineTuneTask(TrainTask):
+    """Fine-tunes ``model.pt`` on all final labels. Inference takes the new weights with the next request.
+
+    A training that was stopped or killed has changed nothing; the same request on the same labels goes on where its
+    last epoch ended.
+    """
+
+    def __init__(self, model: PackagedModel) -> None:
+        super().__init__(f"Fine-tunes {model.root.name} on the final labels")
+        self._model = model
+
+    def config(self) -> dict[str, Any]:
+        """The options that a client shows."""
+        return {
+            "max_epochs": EPOCHS,
+            "val_split": 0.0,
+            "start": list(STARTS),
+            "device": device_list(),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """What the last training was, empty before it."""
+        record = self._model.training / FILE_NAME
+        if not record.is_file():
+            return {}
+        content = json.loads(record.read_text(encoding="utf-8"))
+        with (self._model.training / HISTORY).open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        scores = [float(row["val_dice"]) for row in rows if row.get("val_dice")]
+        found = {"epoch": len(rows), "start_ts": content["started"], "total_time": f"{content['seconds']:.0f} s"}
+        return found | ({"best_metric": max(scores)} if scores else {})
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train; the answer counts the labels.
+
+        Raises:
+            ValueError: a value of the request is out of range, or there is no label that can be used.
+        """
+        asked = TrainingRequest.from_request(request)
+        entries = self._usable(entries_from(datastore.datalist(), labelled=True))
+        entries.sort(key=lambda entry: derive_seed(asked.seed, "label", "validation", entry["id"]))
+        held_out = round(asked.validation * len(entries)) if len(entries) > 1 else 0
+        overrides = {
+            "modality": self._model.modality_setting,
+            "output_dir": str(self._model.training),
+            "train#weights#path": str(self._model.model),
+            "train#dataset#data": entries[held_out:],
+            "validate#dataset#data": entries[:held_out],
+            "device": torch.device(asked.device or "cpu"),
+            "epochs": asked.epochs,
+            "seed": asked.seed,
+            **self._start(asked.start),
+        }
+        logger.info("training on %d labels from %s", len(entries) - held_out, overrides.get("ssl_weights", "scratch"))
+        run_workflow("train", overrides, root=self._model.root)
+        return {"training": len(entries) - held_out, "validation": held_out}
+
+    def _start(self, asked: str) -> dict[str, str]:
+        """The overrides that set what the training starts from."""
+        if asked == "automatic":
+            asked = "model" if self._model.is_trained_here else "self-supervised"
+        if asked == "random":
+            return {"warm_start": "none"}
+        weights = self._model.model if asked == "model" else self._model.ssl_weights
+        return {"warm_start": "all", "ssl_weights": str(weights)}
+
+    def _usable(self, entries: list[dict[str, str]]) -> list[dict[str, str]]:
+        """The entries whose label is one; the rest is set aside. Labels may have been put there by hand."""
+        aside, kept = Quarantine(), []
+        for entry in entries:
+            try:
+                check_label(Path(entry["label"]), Path(entry["image"]), self._model.modality)
+            except Refused as error:
+                aside.add(entry["label"], error.detail)
+            else:
+                kept.append(entry)
+        aside.write(self._model.training)
+        if not kept:
+            raise ValueError(
+                f"there is no label to train on ({len(entries)} found, {aside.summary()}): submit some, then train"
+            )
+        return kept
+
+
+def _require(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
