@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from bundle.run.atomic import atomic_file
+from bundle.run.atomic import write_tensors
 from bundle.run.record import content_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class Resume:
             checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ValueError(f"{self.path} is no checkpoint that can be read: remove it to start anew") from error
+        if not isinstance(checkpoint, dict) or "fingerprint" not in checkpoint:
+            raise ValueError(f"{self.path} is no checkpoint of a training: remove it to start anew")
         if checkpoint["fingerprint"] != self.fingerprint:
             logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
             return
@@ -79,5 +81,4 @@ class Resume:
             "iteration": engine.state.iteration,
             "state": {name: item.state_dict() for name, item in self.state.items()},
         }
-        with atomic_file(self.path) as temporary:
-            torch.save(content, temporary)
+        write_tensors(self.path, content)
