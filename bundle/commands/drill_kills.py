@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 DESCRIPTION = """\
@@ -129,5 +130,5 @@ def _arguments(stage: str, place: Path, out: Path) -> list[str]:
     return [*options, "--out", str(target)]
 
 
-def _set(knobs: dict[str, object]) -> list[str]:
+def _set(knobs: Mapping[str, object]) -> list[str]:
     return [word for name, value in knobs.items() for word in ("--set", f"{name}={value}")]

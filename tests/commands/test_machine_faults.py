@@ -1,4 +1,4 @@
-"""Want of memory, dead workers, a loss that is no number, weights and settings that do not fit: told, and nothing lost."""
+"""Want of memory, dead workers, a loss that is no number, weights and settings that do not fit are told."""
 
 from __future__ import annotations
 
