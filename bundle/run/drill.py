@@ -63,6 +63,7 @@ def _perform(
     from bundle.commands import run_verb
 
     torch.set_num_threads(1)
+    multiprocessing.set_start_method(None, force=True)  # that of any process, for the verb's own workers
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process would leave behind
     with (
         log.open("w", encoding="utf-8") as handle,

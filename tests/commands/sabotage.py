@@ -77,22 +77,24 @@ def limit_file_size(limit: int) -> None:
 
 
 def limit_memory(more: int) -> None:
-    """From the first step of a training on, this process may take ``more`` bytes than it has."""
+    """This process may take ``more`` bytes than it has, and its training asks for twice that in its fourth step."""
     import resource
 
+    import torch
     from ignite.engine import Engine, Events
 
     from bundle.run.resume import Resume
 
     attach = Resume.attach
 
-    def limit(_: Engine) -> None:
+    def ask() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, resource.RLIM_INFINITY))
+        torch.empty(2 * more, dtype=torch.uint8)
 
     def attach_with_limit(self: Resume, engine: Engine) -> None:
         attach(self, engine)
-        engine.add_event_handler(Events.ITERATION_COMPLETED(once=4), limit)
+        engine.add_event_handler(Events.ITERATION_STARTED(once=4), ask)
 
     Resume.attach = attach_with_limit  # type: ignore[method-assign]
 

@@ -50,7 +50,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint_and_the_training_goe
 
 def test_want_of_memory_says_what_to_lower_and_keeps_the_last_checkpoint(stocked, undisturbed, tmp_path):
     out, log = tmp_path / "out", tmp_path / "log"
-    code = run_apart("train", arguments("train", stocked, out), log=log, prepare=limit_memory, prepare_with=(0,))
+    code = run_apart("train", arguments("train", stocked, out), log=log, prepare=limit_memory, prepare_with=(1 << 28,))
     error = last_line(log.read_text())
     assert code == 2 and error.startswith("train: the machine is out of memory") and "batch_size" in error
     assert torch.load(out / "checkpoint.pt", weights_only=True)["epoch"] == 1
@@ -149,13 +149,19 @@ def test_code_in_a_checkpoint_or_in_embeddings_is_refused_and_not_run(stocked, t
 
 
 @pytest.mark.parametrize("stage", WEIGHED)
-def test_weights_of_other_widths_or_channels_are_refused_with_what_differs(stage, with_model, tmp_path, capsys):
-    save_weights(tmp_path / "narrow.pt", UNet(3, 2, (4, 6, 8, 10)), {"modality": "spots", "size": 32})
-    assert run_verb(stage, with_model(stage, tmp_path / "narrow.pt")) == 2
-    assert "filters is [4, 6, 8, 10], not [" in last_line(capsys.readouterr().err)
-    save_weights(tmp_path / "grey.pt", UNet(1, 2), {"modality": "spots", "size": 32})
-    assert run_verb(stage, with_model(stage, tmp_path / "grey.pt")) == 2
-    assert "in_channels is 1, not 3" in last_line(capsys.readouterr().err)
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [(UNet(3, 2, (4, 6, 8, 10)), "filters is [4, 6, 8, 10], not ["), (UNet(1, 2), "in_channels is 1, not 3")],
+    ids=["narrow", "grey"],
+)
+def test_weights_of_other_widths_or_channels_are_refused_with_what_differs(
+    stage, network, told, with_model, tmp_path, capsys
+):
+    if stage == "embed" and network.in_channels == 3:
+        pytest.skip("embedding takes an encoder of any widths")
+    save_weights(tmp_path / "other.pt", network, {"modality": "spots", "size": 32})
+    assert run_verb(stage, with_model(stage, tmp_path / "other.pt")) == 2
+    assert told in last_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("stage", ["embed", "evaluate", "infer"])
@@ -184,7 +190,7 @@ def test_weights_of_another_modality_are_refused_with_what_differs(stage, stocke
         ("pretrain", "temperature=0", "temperature must be above 0"),
         ("pretrain", "objective=supervised", "objective must be one of contrastive, restoration, joint"),
         ("embed", "features=colour", "features must be one of scales, bottleneck"),
-        ("embed", "overwrite=perhaps", "overwrite must be true or false"),
+        ("infer", "dicom_seg=perhaps", "dicom_seg must be true or false"),
         ("evaluate", "precision=fp8", "precision must be one of auto, bf16, fp32"),
         ("infer", "output_dirs=x", "did you mean 'output_dir'"),
     ],
