@@ -82,9 +82,10 @@ def run(args: argparse.Namespace) -> int:
     from bundle.data.datalist import make_datalist
     from bundle.data.identity import KEY_FILE
     from bundle.data.tree import UNPACKED
-    from bundle.run.atomic import OutputExists, clear_leftovers
+    from bundle.run.atomic import OutputExists
     from bundle.run.quarantine import Quarantine
     from bundle.run.record import RunRecord, file_fingerprint
+    from bundle.run.temporary import clear_leftovers
 
     out: Path = args.out
     if out.suffix != ".json":

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# What a person can do about a write that the system refuses.
-_REMEDIES = {
-    errno.ENOSPC: "free some space there or give another place, then run the same command again",
-    errno.EDQUOT: "free some of your quota or give another place, then run the same command again",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f), then run the same command again",
-    errno.EROFS: "give a place that can be written to",
-    errno.EACCES: "give a place that you may write to, or get the right to write there",
-    errno.EPERM: "give a place that you may write to, or get the right to write there",
-    errno.ENOTDIR: "a part of the path is a file; give another place",
-    errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter one",
-}
-# `.NAME.PID.TOKEN.tmp` is being written, `.NAME.PID.TOKEN.old` holds what steps aside for it.
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)(\..+)?")
-_NAME_LENGTH = 48  # characters of a name that its temporary one keeps; names may have 255 bytes, 4 a character
-_in_use: set[Path] = set()  # temporary paths of this process
+from bundle.run.refusal import refusals_told
+from bundle.run.temporary import clear_leftovers, temporary_path
 
 
 class OutputExists(FileExistsError):
@@ -39,17 +23,6 @@ class OutputExists(FileExistsError):
         super().__init__(f"{path} is already there; give another place or add --overwrite")
 
 
-class CannotWrite(OSError):
-    """The system refused a write: the disk is full, the place is read-only and the like."""
-
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"{path} cannot be written ({error.strerror}): {_REMEDIES[error.errno or 0]}")
-        self.path, self.errno, self.strerror = path, error.errno, error.strerror
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it becomes ``path``, on an exception it is removed.
@@ -57,7 +30,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix, since writers such as PIL and nibabel choose the format by it.
     """
     target = Path(path)
-    with _refusals_told(target), _temporary(target, "tmp") as temporary:
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
         try:
             yield temporary
             with temporary.open("rb") as handle:
@@ -93,7 +66,7 @@ def atomic_folder(
         if not overwrite:
             raise OutputExists(target)
         _check_replaceable(target, mark, stage)
-    with _refusals_told(target), _temporary(target, "tmp") as temporary:
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
         temporary.mkdir()
         try:
             yield temporary
@@ -106,38 +79,9 @@ def atomic_folder(
                 shutil.rmtree(temporary)
 
 
-def clear_leftovers(folder: str | os.PathLike[str], *, of: str | None = None, deep: bool = False) -> None:
-    """Remove what killed processes left half-written in ``folder``, and put back what had only stepped aside.
-
-    Only temporary names are looked at, and of these only such whose process is gone.
-
-    Args:
-        folder: where to look; it need not be there.
-        of: leave alone what was to become another name than this.
-        deep: look into the folders below as well.
-    """
-    for place, folders, files in os.walk(folder):
-        for name in [*folders, *files]:
-            match = _TEMPORARY.fullmatch(name)
-            path = Path(place, name)
-            if match is None or path in _in_use or (of is not None and match["name"] != of[:_NAME_LENGTH]):
-                continue
-            if _is_alive(int(match["pid"])):
-                continue
-            if match["kind"] == "old":
-                for kept in path.iterdir():
-                    if not Path(place, kept.name).exists():
-                        kept.replace(Path(place, kept.name))
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        folders[:] = [name for name in folders if deep and not name.startswith(".")]
-
-
 def retire_folder(folder: str | os.PathLike[str]) -> None:
     """Remove a folder: its name is free at once, and a kill on the way leaves nothing half-removed under it."""
-    with _temporary(Path(folder), "tmp") as aside:
+    with temporary_path(Path(folder), "tmp") as aside:
         Path(folder).replace(aside)
         shutil.rmtree(aside)
 
@@ -156,7 +100,7 @@ def write_secret(path: str | os.PathLike[str], text: str) -> bool:
         Whether it was written. Of several processes at once one writes, and all read what that one wrote.
     """
     target = Path(path)
-    with _refusals_told(target), _temporary(target, "tmp") as temporary:
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -224,7 +168,7 @@ def _check_replaceable(target: Path, mark: str, stage: str | None) -> None:
 
 def _replace_folder(target: Path, new: Path) -> None:
     """``new`` becomes ``target``. A folder cannot be renamed over a full one, so the old one steps aside first."""
-    with _temporary(target, "old") as aside:
+    with temporary_path(target, "old") as aside:
         aside.mkdir()
         try:
             target.replace(aside / target.name)
@@ -235,48 +179,3 @@ def _replace_folder(target: Path, new: Path) -> None:
                 raise
         finally:
             shutil.rmtree(aside)
-
-
-@contextmanager
-def _temporary(target: Path, kind: str) -> Iterator[Path]:
-    """A free name beside ``target``, whose folder is made, that :func:`clear_leftovers` knows."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    ending = "".join(suffix for suffix in target.suffixes[-2:] if len(suffix) <= 8) if kind == "tmp" else ""
-    name = f".{target.name[:_NAME_LENGTH]}.{os.getpid()}.{secrets.token_hex(4)}.{kind}{ending}"
-    path = target.with_name(name)
-    _in_use.add(path)
-    try:
-        yield path
-    finally:
-        _in_use.discard(path)
-
-
-@contextmanager
-def _refusals_told(target: Path) -> Iterator[None]:
-    """Turn the system's refusal to write at ``target`` into one that says what to do."""
-    try:
-        yield
-    except CannotWrite as error:
-        if any(map(_TEMPORARY.fullmatch, error.path.parts)):  # a name that nobody will find
-            raise CannotWrite(target, error) from error
-        raise
-    except OSError as error:
-        # With a name it may be another file, such as an input that cannot be read.
-        ours = error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(target.parent)
-        parent = error.filename is not None and target.is_relative_to(os.fsdecode(error.filename))
-        if error.errno not in _REMEDIES or not (ours or parent):
-            raise
-        raise CannotWrite(target, error) from error
-
-
-def _is_alive(process: int) -> bool:
-    """Whether another process of this machine has that number. Our own number is that of a run that is over."""
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

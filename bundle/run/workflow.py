@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bundle.run.advice import causes
-from bundle.run.atomic import OutputExists, clear_leftovers, retire_folder, write_json
+from bundle.run.atomic import OutputExists, retire_folder, write_json
 from bundle.run.knobs import check_knobs
+from bundle.run.temporary import clear_leftovers
 
 logger = logging.getLogger(__name__)
 

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from bundle.run.atomic import (
-    CannotWrite,
     OutputExists,
     atomic_file,
     atomic_folder,
-    clear_leftovers,
     retire_folder,
     write_csv,
     write_json,
     write_secret,
     write_text,
 )
+from bundle.run.refusal import CannotWrite
+from bundle.run.temporary import clear_leftovers
 
 
 class Interrupted(Exception):
