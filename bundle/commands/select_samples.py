@@ -157,8 +157,8 @@ def _select(args: argparse.Namespace) -> int:
         record.note("selected", len(selection))
         record.note("k", selection.diagnostics.get("k"))
         record.write(folder)
-        about = {"strategy": args.strategy, "seed": args.seed, "request": _mark(args, request)}
-        handed_over = copies and write_copies(selection.ids, request.datalist, copies, link=args.link, **about)
+        asked = {"link": args.link, "strategy": args.strategy, "seed": args.seed, "request": _mark(args, request)}
+        handed_over = copies and write_copies(selection.ids, request.datalist, copies, **asked)
 
     for line in [*_summary(selection), found.how_many(), found.when_to_stop()]:
         print(line)
