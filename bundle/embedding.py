@@ -82,7 +82,10 @@ class Embeddings:
         for name in (VECTORS_FILE, IDS_FILE):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder} holds no embeddings: {name} is missing; make them with scripts.embed")
-        vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
+        try:
+            vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:  # cut short, or of objects, which only a pickle could hold
+            raise ValueError(f"{folder / VECTORS_FILE} is no array of numbers: {error}; embed again") from error
         ids = (folder / IDS_FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
         provenance_file = folder / PROVENANCE_FILE
         provenance = json.loads(provenance_file.read_text(encoding="utf-8")) if provenance_file.is_file() else {}
@@ -99,7 +102,7 @@ class Embeddings:
             ValueError: it holds no embeddings, and ``overwrite`` is true.
         """
         with atomic_folder(folder, overwrite=overwrite, mark=PROVENANCE_FILE) as temporary:
-            np.save(temporary / VECTORS_FILE, np.ascontiguousarray(self.vectors), allow_pickle=False)
+            _write_vectors(temporary / VECTORS_FILE, np.ascontiguousarray(self.vectors))
             (temporary / IDS_FILE).write_text("".join(f"{i}\n" for i in self.ids), encoding="utf-8", newline="\n")
             text = json.dumps(dict(self.provenance), indent=2, ensure_ascii=False)
             (temporary / PROVENANCE_FILE).write_text(text + "\n", encoding="utf-8")
@@ -163,6 +166,13 @@ def unit_length(vectors: NDArray[np.float32], *, rows: NDArray[np.intp] | None =
         lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
         found[part] = block / np.where(lengths > 0, lengths, 1.0)[:, None]
     return found
+
+
+def _write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
+    """What ``np.save`` writes; of a full disk that one tells neither the error's number nor the path."""
+    with path.open("wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, np.lib.format.header_data_from_array_1_0(vectors))
+        handle.write(vectors.data)
 
 
 def _check_ids(ids: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from bundle.network import UNet, network_settings
 from bundle.run import ranks
-from bundle.run.atomic import atomic_file
+from bundle.run.atomic import write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,7 @@ def save_weights(
     content: dict[str, Any] = {"model": _portable(state, half), "settings": network_settings(network) | dict(settings)}
     if heads:
         content["heads"] = {name: _portable(module.state_dict(), half) for name, module in heads.items()}
-    with atomic_file(path) as temporary:
-        torch.save(content, temporary)
-    return Path(path)
+    return write_tensors(path, content)
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
@@ -99,9 +97,7 @@ def halve_weights(source: str | os.PathLike[str], target: str | os.PathLike[str]
     content: dict[str, Any] = {"model": _portable(weights.model, half=True), "settings": weights.settings}
     if weights.heads:
         content["heads"] = {name: _portable(state, half=True) for name, state in weights.heads.items()}
-    with atomic_file(target) as temporary:
-        torch.save(content, temporary)
-    return Path(target)
+    return write_tensors(target, content)
 
 
 def check_settings(path: str | os.PathLike[str], found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -135,7 +131,8 @@ class LoadWeights:
 
     def _load(self, _: Engine) -> None:
         weights = load_weights(self.path)
-        check_settings(self.path, weights.settings, self.settings)
+        own = network_settings(self.network) if isinstance(self.network, UNet) else {}
+        check_settings(self.path, weights.settings, own | self.settings)
         try:
             self.network.load_state_dict(weights.model)
         except RuntimeError as error:

@@ -151,11 +151,12 @@ def test_the_best_weights_are_those_of_the_highest_score(tmp_path, network):
 def test_an_interrupted_save_leaves_the_old_weights(tmp_path, network, monkeypatch):
     path = save_weights(tmp_path / "model.pt", network, {"round": 1})
 
-    def broken(_content: object, target: Path) -> None:
-        target.write_bytes(b"half")
+    def broken(self: Path, content: bytes) -> None:
+        with self.open("wb") as handle:
+            handle.write(content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", broken)
+    monkeypatch.setattr(Path, "write_bytes", broken)
     with pytest.raises(OSError, match="disk full"):
         save_weights(path, network, {"round": 2})
     assert load_weights(path).settings["round"] == 1

@@ -31,6 +31,7 @@ VERBS = {
     "measure_rounds": "rounds against random rounds and against one selection of the same sum",
     "benchmark_selection": "how fast selection is, and how its cost grows with the pool",
     "benchmark_labels": "how many labels selection and pretraining save, with many seeds and budgets",
+    "drill_kills": "kill every stage at random moments, to see that nothing is lost on this machine",
     "quickstart": "the whole main job on the demo data or a folder of your own",
 }
 
@@ -50,6 +51,14 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
         return int(module.run(args))
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"{verb}: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        from bundle.run.advice import advice
+
+        told = advice(error)
+        if told is None:  # a fault of ours: its traceback is what serves
+            raise
+        print(f"{verb}: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{verb}: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)

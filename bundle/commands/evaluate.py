@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the summary."""
-    from bundle.run.workflow import claim_folder, run_workflow
+    from bundle.run.workflow import run_claimed
 
     overrides = settings(
         args,
@@ -36,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
         evaluation_dir=absolute(args.out),
         section=args.section,
     )
-    folder = claim_folder(args.out, {"stage": "evaluate", **overrides}, overwrite=args.overwrite)
-    run_workflow("evaluate", overrides)
+    folder = run_claimed("evaluate", args.out, overrides, overwrite=args.overwrite)
     print(folder / "summary.json")
     return 0

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the table."""
-    from bundle.run.workflow import claim_folder, run_workflow, shipped_weights
+    from bundle.run.workflow import run_claimed, shipped_weights
 
     model = args.model or (args.modality and shipped_weights("model", args.modality))
     overrides = settings(
@@ -59,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
         dicom_seg=True if args.dicom_seg else None,
         dicom_overlay=True if args.dicom_overlay else None,
     )
-    folder = claim_folder(args.out, {"stage": "infer", **overrides}, overwrite=args.overwrite)
-    run_workflow("infer", overrides)
+    folder = run_claimed("infer", args.out, overrides, overwrite=args.overwrite)
     print(folder / "predictions.csv")
     return 0

@@ -85,12 +85,14 @@ def run(args: argparse.Namespace) -> int:
     from bundle.run.atomic import OutputExists
     from bundle.run.quarantine import Quarantine
     from bundle.run.record import RunRecord, file_fingerprint
+    from bundle.run.temporary import clear_leftovers
 
     out: Path = args.out
     if out.suffix != ".json":
         raise ValueError(f"--out must name a .json file, got {out}")
     if out.exists() and not args.overwrite:
         raise OutputExists(out)
+    clear_leftovers(out.parent)
     tables = {"split_csv": file_fingerprint(args.split_csv)} if args.split_csv else {}
     record = RunRecord("make_datalist", settings=vars(args), seed=args.seed, fingerprints=tables)
     images = args.images.resolve()
@@ -117,11 +119,11 @@ def run(args: argparse.Namespace) -> int:
                 quarantine.write(out.parent)
             raise
     quarantine.write(out.parent)
-    datalist.save(out)
     record.content["fingerprints"]["datalist"] = datalist.fingerprint()
     record.note("sections", {name: len(entries) for name, entries in datalist.sections.items()})
     record.note("set_aside", len(quarantine))
     record.write(out.parent)
+    datalist.save(out)  # last: a datalist that is there is done
     print("\n".join(_summary(datalist)))
     print(quarantine.summary())
     print(out)

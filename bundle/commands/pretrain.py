@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the weights."""
-    from bundle.run.workflow import claim_folder, run_workflow
+    from bundle.run.workflow import run_claimed
 
     overrides = settings(
         args,
@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
         objective=args.objective,
         init=absolute(args.init),
     )
-    folder = claim_folder(args.out, {"stage": "pretrain", **overrides}, overwrite=args.overwrite)
-    run_workflow("pretrain", overrides)
+    folder = run_claimed("pretrain", args.out, overrides, overwrite=args.overwrite)
     print(folder / "model_ssl_pretrained.pt")
     return 0

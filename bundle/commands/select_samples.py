@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -127,8 +128,10 @@ def _select(args: argparse.Namespace) -> int:
     record = request.record(STAGE, args, {"options": resolved})
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(atomic_folder(args.out, overwrite=args.overwrite, stage=STAGE))
+        # Copies whose selection is not there were made by this command, killed between the two renames.
+        unfinished = args.copy_to and not args.out.exists() and _mark_in(args.copy_to) == _mark(args, request)
         copies = args.copy_to and stack.enter_context(
-            atomic_folder(args.copy_to, overwrite=args.overwrite, stage=COPY_STAGE)
+            atomic_folder(args.copy_to, overwrite=args.overwrite or unfinished, stage=COPY_STAGE)
         )
         embeddings = request.embeddings(args, folder, record)
         budget = request.budget(args.budget, embeddings)
@@ -154,9 +157,8 @@ def _select(args: argparse.Namespace) -> int:
         record.note("selected", len(selection))
         record.note("k", selection.diagnostics.get("k"))
         record.write(folder)
-        handed_over = copies and write_copies(
-            selection.ids, request.datalist, copies, link=args.link, strategy=args.strategy, seed=args.seed
-        )
+        asked = {"link": args.link, "strategy": args.strategy, "seed": args.seed, "request": _mark(args, request)}
+        handed_over = copies and write_copies(selection.ids, request.datalist, copies, **asked)
 
     for line in [*_summary(selection), found.how_many(), found.when_to_stop()]:
         print(line)
@@ -383,15 +385,27 @@ def excluded_ids(datalist: Datalist, file: Path | None, section: Iterable[str] |
 
 
 def write_copies(
-    ids: Sequence[str], datalist: Datalist, folder: Path, *, link: bool, strategy: str, seed: int
+    ids: Sequence[str],
+    datalist: Datalist,
+    folder: Path,
+    *,
+    link: bool,
+    strategy: str,
+    seed: int,
+    request: str | None = None,
 ) -> HandedOver:
-    """Copy images into ``folder``, rank 1 first, with a record; see :func:`bundle.data.handover.hand_over`."""
+    """Copy images into ``folder``, rank 1 first, with a record; see :func:`bundle.data.handover.hand_over`.
+
+    Args:
+        request: a fingerprint of what was asked for, kept in the record.
+    """
     from bundle.data.handover import hand_over
     from bundle.run.record import RunRecord
 
     paths = image_paths(datalist)
     # The record is the folder's mark and holds no path, since the folder may go to somebody else.
-    record = RunRecord(COPY_STAGE, {"link": link, "strategy": strategy}, seed=seed)
+    fingerprints = {"request": request} if request else {}
+    record = RunRecord(COPY_STAGE, {"link": link, "strategy": strategy}, seed=seed, fingerprints=fingerprints)
     found = hand_over([(identifier, Path(paths[identifier])) for identifier in ids], folder, link=link)
     record.note("images", len(found.files))
     record.write(folder)
@@ -452,6 +466,25 @@ def _check_place(copies: Path | None, *, out: Path, images: Path) -> None:
     for other, name in ((out.resolve(), "--out"), (images.resolve(), "the folder of the images")):
         if place.is_relative_to(other) or other.is_relative_to(place):
             raise ValueError(f"--copy-to must lie apart from {name}, {other}; got {copies}")
+
+
+def _mark(args: argparse.Namespace, request: _Request) -> str:
+    """What tells one request for copies from another, without a path."""
+    from bundle.run.record import content_fingerprint
+
+    asked = (args.strategy, args.budget, args.seed, args.section, sorted(args.option), args.link)
+    known = (sorted(request.labelled), sorted(request.exclude))
+    return content_fingerprint([request.datalist.fingerprint(), asked, known])
+
+
+def _mark_in(copies: Path) -> str | None:
+    """The mark in the record of a folder of copies, or None where there is none."""
+    from bundle.run.record import FILE_NAME
+
+    try:
+        return json.loads((copies / FILE_NAME).read_text(encoding="utf-8"))["fingerprints"]["request"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _labelled_ids(source: str | None, datalist: Datalist) -> set[str]:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the weights."""
-    from bundle.run.workflow import claim_folder, run_workflow, shipped_weights
+    from bundle.run.workflow import run_claimed, shipped_weights
 
     if args.steps is not None and (args.steps < 40 or args.steps % 40):
         raise ValueError(f"--steps must be a multiple of 40, the steps of an epoch, got {args.steps}")
@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
         pseudo_labels=absolute(args.pseudo_labels),
         epochs=None if args.steps is None else args.steps // 40,
     )
-    folder = claim_folder(args.out, {"stage": "train", **overrides}, overwrite=args.overwrite)
-    run_workflow("train", overrides)
+    folder = run_claimed("train", args.out, overrides, overwrite=args.overwrite)
     print(folder / "model.pt")
     return 0

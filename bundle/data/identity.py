@@ -14,10 +14,12 @@ import os
 import re
 import secrets
 import stat
+import unicodedata
 from pathlib import Path
 
 from bundle.data import dicom, pictures
 from bundle.data.frames import split_frame, split_name
+from bundle.run.atomic import write_secret
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,11 @@ def derive_id(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str
     except ValueError:
         raise ValueError(f"image {path} must lie below the data root {root} to get an id") from None
     return strip_suffix(relative.as_posix())
+
+
+def is_plain(name: str) -> bool:
+    """Whether a table can hold a name in one line: no control character, and nothing that UTF-8 cannot write."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
 
 
 class Pseudonyms:
@@ -114,14 +121,7 @@ def group_by_rule(identifier: str, rule: str) -> str | None:
 
 def _load_key(path: Path) -> bytes:
     """The secret in ``path``, made where there is none; two runs at once agree on one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
+    if not path.exists() and write_secret(path, secrets.token_hex(32) + "\n"):
         logger.info("made the key of the pseudonyms at %s; keep it private", path)
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         logger.warning("%s can be read by others than its owner; run chmod 600 on it", path)

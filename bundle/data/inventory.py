@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from bundle.data import dicom, nifti, pictures
 from bundle.data.frames import split_frame
-from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, strip_suffix
+from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, strip_suffix
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
@@ -107,6 +107,9 @@ def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *,
         # A hospital's export has no suffixes or any; so what no suffix speaks for is looked into.
         if not named and not dicom.is_dicom(path):
             other += 1
+        elif not is_plain(tree.relative(path)):
+            reason = "name with a line break, a control character or bytes that are no UTF-8: rename it"
+            quarantine.add(tree.shown(path), reason)
         elif not tree.holds(path):
             quarantine.add(tree.shown(path), "link that leaves the data root")
         else:

@@ -88,7 +88,10 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImage(path, f"{width} x {height} pixels are above the limit of {MAX_PIXELS}")
-            if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and getattr(image, "is_animated", False) and image.format == "PNG":
+                raise UnreadableImage(path, f"an animated picture of {frames} frames is no single image")
+            if frames > 1 and image.format == "TIFF":
                 logger.warning("%s has several pages; the first is read", path)
             image.load()
             return image

@@ -19,6 +19,7 @@ from bundle.data.modality import Modality, load_modality
 from bundle.data.pictures import LUMINANCE, UnreadableImage, read_grey_picture, read_picture
 
 PathLike = str | os.PathLike[str]
+SMALLEST_SIDE = 2  # pixels; a single one, or a line, is what a broken export leaves of an image
 
 
 def read_image(path: PathLike, modality: str | os.PathLike[str] | Modality) -> np.ndarray:
@@ -99,6 +100,14 @@ class _Loaded:
 
 
 def _load(path: PathLike, modality: Modality) -> _Loaded:
+    loaded = _load_any(path, modality)
+    height, width = loaded.pixels.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        raise UnreadableImage(path, f"{width} x {height} pixels are too few for an image")
+    return loaded
+
+
+def _load_any(path: PathLike, modality: Modality) -> _Loaded:
     file = _single_file(Path(path))
     if modality.reader == "picture":
         colour, affine = _load_colour(file, modality)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bundle.run.refusal import refusals_told
+from bundle.run.temporary import clear_leftovers, temporary_path
 
 
 class OutputExists(FileExistsError):
@@ -27,15 +30,14 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix, since writers such as PIL and nibabel choose the format by it.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{''.join(target.suffixes)}")
-    try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -56,24 +58,32 @@ def atomic_folder(
     Raises:
         OutputExists: ``path`` is a non-empty folder or a file, and ``overwrite`` is false.
         ValueError: it is there, ``overwrite`` is true, and it is no output of this kind.
+        CannotWrite: the system refuses it.
     """
     target = Path(path)
+    clear_leftovers(target.parent, of=target.name)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         if not overwrite:
             raise OutputExists(target)
         _check_replaceable(target, mark, stage)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    temporary.chmod(0o777 & ~_umask())
-    try:
-        yield temporary
-        if target.exists():
-            _replace_folder(target, temporary)
-        else:
-            temporary.replace(target)
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
+        temporary.mkdir()
+        try:
+            yield temporary
+            if target.exists():
+                _replace_folder(target, temporary)
+            else:
+                temporary.replace(target)
+        finally:
+            if temporary.exists():
+                shutil.rmtree(temporary)
+
+
+def retire_folder(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder: its name is free at once, and a kill on the way leaves nothing half-removed under it."""
+    with temporary_path(Path(folder), "tmp") as aside:
+        Path(folder).replace(aside)
+        shutil.rmtree(aside)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
@@ -81,6 +91,31 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def write_secret(path: str | os.PathLike[str], text: str) -> bool:
+    """Write ASCII text that its owner alone may read (mode 0600), unless the file is there.
+
+    Returns:
+        Whether it was written. Of several processes at once one writes, and all read what that one wrote.
+    """
+    target = Path(path)
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, target)  # unlike a rename it never replaces
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                temporary.replace(target)
+            return True
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
@@ -94,6 +129,20 @@ def write_csv(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]], c
         writer = csv.DictWriter(handle, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    return Path(path)
+
+
+def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
+    """Write what ``torch.save`` takes, atomically, and return the path.
+
+    torch's own writer reports a full disk as an error of its format, so the bytes are made in memory first.
+    """
+    import torch  # two seconds, and most stages write no tensors
+
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
     return Path(path)
 
 
@@ -119,19 +168,14 @@ def _check_replaceable(target: Path, mark: str, stage: str | None) -> None:
 
 def _replace_folder(target: Path, new: Path) -> None:
     """``new`` becomes ``target``. A folder cannot be renamed over a full one, so the old one steps aside first."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    try:
-        target.replace(aside / target.name)
+    with temporary_path(target, "old") as aside:
+        aside.mkdir()
         try:
-            new.replace(target)
-        except BaseException:
-            (aside / target.name).replace(target)
-            raise
-    finally:
-        shutil.rmtree(aside)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+            target.replace(aside / target.name)
+            try:
+                new.replace(target)
+            except BaseException:
+                (aside / target.name).replace(target)
+                raise
+        finally:
+            shutil.rmtree(aside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -27,7 +28,10 @@ class Quarantine:
         shown = Path(path)
         if self._root is not None and shown.is_relative_to(self._root):
             shown = shown.relative_to(self._root)
-        self.rows.append({"path": str(shown), "reason": " ".join(reason.split())})
+        # A name may hold line breaks, and bytes that are no UTF-8.
+        text = re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", lambda found: repr(found[0])[1:-1], str(shown))
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.rows.append({"path": text, "reason": " ".join(reason.split())})
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle.run import ranks
-from bundle.run.atomic import atomic_file
+from bundle.run.atomic import write_tensors
 from bundle.run.record import content_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,11 @@ class Resume:
         if not self.path.is_file():
             return None
         try:
-            checkpoint: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            checkpoint: Any = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ValueError(f"{self.path} is no checkpoint that can be read: remove it to start anew") from error
+        if not isinstance(checkpoint, dict) or "fingerprint" not in checkpoint:
+            raise ValueError(f"{self.path} is no checkpoint of a training: remove it to start anew")
         if checkpoint["fingerprint"] != self.fingerprint:
             logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
             return None
@@ -88,5 +90,4 @@ class Resume:
             "iteration": engine.state.iteration,
             "state": {name: item.state_dict() for name, item in self.state.items()},
         }
-        with atomic_file(self.path) as temporary:
-            torch.save(content, temporary)
+        write_tensors(self.path, content)

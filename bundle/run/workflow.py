@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundle.run.atomic import OutputExists, write_json
+from bundle.run.advice import causes
+from bundle.run.atomic import OutputExists, retire_folder, write_json
+from bundle.run.knobs import check_knobs
+from bundle.run.temporary import clear_leftovers
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigWorkflow
@@ -89,8 +90,8 @@ def open_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None
         ValueError: an override that no config of the stage knows.
     """
     root = root or bundle_root()
-    files = [root / "configs" / name for name in CONFIGS[stage]]
-    _check_names(overrides, files)
+    files = config_files(stage, root)
+    check_knobs(overrides, files)
     from monai.bundle import ConfigWorkflow
 
     logging.getLogger(ConfigWorkflow.__module__).setLevel(logging.ERROR)  # it warns where no logging file is given
@@ -117,11 +118,9 @@ def run_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None 
         workflow.finalize()
     except RuntimeError as error:
         # MONAI wraps whatever a component raises; a person is served by what the component said.
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, (ValueError, OSError, ArithmeticError)):
-            cause = cause.__cause__
-        if cause is not None:
-            raise cause from None
+        for cause in causes(error):
+            if isinstance(cause, (ValueError, OSError, ArithmeticError)):
+                raise cause from None
         raise
 
 
@@ -140,7 +139,10 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
     folder = Path(folder)
     wanted = json.loads(json.dumps(dict(request), default=str))
     found = folder / REQUEST
-    if folder.exists() and any(folder.iterdir()):
+    clear_leftovers(folder.parent, of=folder.name)
+    clear_leftovers(folder, deep=True)
+    # A request alone is one that failed before it made anything; its correction may take the place.
+    if folder.exists() and any(path != found for path in folder.iterdir()):
         same = found.is_file() and json.loads(found.read_text(encoding="utf-8")) == wanted
         if same and not overwrite:
             return folder
@@ -150,20 +152,23 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
             raise ValueError(
                 f"{folder} holds files that no run has made; --overwrite leaves it alone, give another place"
             )
-        shutil.rmtree(folder)
+        retire_folder(folder)
     write_json(found, wanted)
     return folder
 
 
-def _check_names(overrides: Mapping[str, Any], files: list[Path]) -> None:
-    import yaml
+def run_claimed(stage: str, folder: str | os.PathLike[str], overrides: Mapping[str, Any], *, overwrite: bool) -> Path:
+    """Check the overrides, claim ``folder`` for them, run the stage, and return the folder.
 
-    known: dict[str, Any] = {}
-    for file in files:
-        known |= yaml.safe_load(file.read_text(encoding="utf-8"))
-    for name in overrides:
-        top = re.split(r"#|::", name)[0]
-        if top not in known:
-            near = difflib.get_close_matches(top, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            raise ValueError(f"the setting {name!r} is unknown to {' + '.join(f.name for f in files)}; {hint}")
+    Raises:
+        OutputExists, ValueError: see :func:`claim_folder` and :func:`run_workflow`.
+    """
+    check_knobs(overrides, config_files(stage))
+    claimed = claim_folder(folder, {"stage": stage, **overrides}, overwrite=overwrite)
+    run_workflow(stage, overrides)
+    return claimed
+
+
+def config_files(stage: str, root: Path | None = None) -> list[Path]:
+    """The configs of a stage, in this bundle or another; a later one is an overlay on those before it."""
+    return [(root or bundle_root()) / "configs" / name for name in CONFIGS[stage]]

@@ -6,15 +6,19 @@ import dataclasses
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bundle.commands import run_verb
-from bundle.data.datalist import Datalist
+from bundle.commands.embed import embed_section
+from bundle.data.datalist import Datalist, load_datalist
 from bundle.run.atomic import write_text
+from bundle.run.drill import result_of
 
 SIZES = ((44, 30), (30, 44), (36, 36))  # (W, H)
 MODALITY = """\
@@ -113,3 +117,30 @@ def run_and_kill(repository: Path):
         assert died.returncode == -signal.SIGKILL, died.stderr
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stocked(hospital: Hospital, pretrained: Path, trained: Path) -> Hospital:
+    """The hospital with pretraining, embeddings and a model."""
+    embed_section(
+        load_datalist(hospital.datalist), "pool", pretrained / "model_ssl_pretrained.pt", hospital.root / "embeddings"
+    )
+    assert trained.parent == hospital.root
+    return hospital
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stocked: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """``undisturbed(stage)`` is what the stage makes when nothing goes wrong; each is run once."""
+    from .stages import arguments
+
+    found: dict[str, dict[str, Any]] = {}
+
+    def give(stage: str) -> dict[str, Any]:
+        if stage not in found:
+            out = tmp_path_factory.mktemp("undisturbed") / "out"
+            assert run_verb(stage, arguments(stage, stocked, out)) == 0
+            found[stage] = result_of(out)
+        return found[stage]
+
+    return give

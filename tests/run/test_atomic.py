@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -11,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from bundle.run.atomic import OutputExists, atomic_file, atomic_folder, write_csv, write_json, write_text
+from bundle.run.atomic import (
+    OutputExists,
+    atomic_file,
+    atomic_folder,
+    retire_folder,
+    write_csv,
+    write_json,
+    write_secret,
+    write_text,
+)
+from bundle.run.refusal import CannotWrite
+from bundle.run.temporary import clear_leftovers
 
 
 class Interrupted(Exception):
@@ -219,3 +232,87 @@ for _ in range(30):
             assert len(set(text)) == 1
     assert [writer.returncode for writer in writers] == [0, 0]
     assert seen and names(tmp_path) == ["shared.txt"]
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    dead, alive = dead_process(), os.getppid()
+    stay = [f".a.json.{alive}.01234567.tmp", f".a.json.{dead}.0123.tmp", ".hidden", f"a.json.{dead}.01234567.tmp"]
+    go = [f".a.json.{dead}.01234567.tmp.json", f".a.json.{os.getpid()}.01234567.tmp", f".b.{dead}.01234567.tmp"]
+    for name in (*stay, *go):
+        (tmp_path / name).write_text("half")
+    (tmp_path / f".run.{dead}.89abcdef.tmp").mkdir()
+    (tmp_path / f".run.{dead}.89abcdef.tmp" / "half.csv").write_text("half")
+    below = tmp_path / "deep" / f".c.{dead}.01234567.tmp"
+    below.parent.mkdir()
+    below.write_text("half")
+    clear_leftovers(tmp_path, of="a.json")
+    assert names(tmp_path) == sorted([*stay, go[2], f".run.{dead}.89abcdef.tmp", "deep"])
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == sorted([*stay, "deep"]) and below.exists()
+    clear_leftovers(tmp_path, deep=True)
+    assert not below.exists()
+    clear_leftovers(tmp_path / "absent")
+
+
+def test_a_kill_between_the_two_renames_of_a_replacement_loses_neither_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("old")
+    script = f"""
+import os, signal
+from pathlib import Path
+from bundle.run.atomic import atomic_folder
+rename = Path.replace
+def killed(self, new):
+    if Path(new) == Path({str(tmp_path / "run")!r}):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, new)
+Path.replace = killed
+with atomic_folder({str(tmp_path / "run")!r}, overwrite=True) as temporary:
+    (temporary / "new.txt").write_text("new")
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(OutputExists), atomic_folder(tmp_path / "run"):
+        pytest.fail("the old one is back, so nothing may be done in vain")
+    assert (tmp_path / "run" / "run.json").read_text() == "old" and names(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "é" * 125 + ".png", "1.2." + "3." * 120 + "nii.gz"])
+def test_the_longest_name_that_the_system_takes_can_be_written(tmp_path, name):
+    with atomic_file(tmp_path / name) as temporary:
+        assert temporary.name.endswith(name[-4:])
+        temporary.write_text("whole")
+    assert names(tmp_path) == [name]
+
+
+def test_a_refusal_of_the_system_names_the_output_and_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    for write in (lambda path: write_text(path, "x"), lambda path: atomic_folder(path).__enter__()):
+        with pytest.raises(CannotWrite, match="a part of the path is a file") as caught:
+            write(tmp_path / "file" / "run" / "a.json")
+        assert str(caught.value).startswith(str(tmp_path / "file" / "run" / "a.json"))
+    with pytest.raises(CannotWrite) as caught, atomic_folder(tmp_path / "out"), atomic_file(tmp_path / "out2"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "free some space" in str(caught.value) and ".tmp" not in str(caught.value)
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out"):
+        (tmp_path.parent / "an input that is not there").read_text()
+
+
+def test_a_secret_is_written_once_and_for_its_owner_alone(tmp_path):
+    assert write_secret(tmp_path / "key", "first")
+    assert not write_secret(tmp_path / "key", "second")
+    assert (tmp_path / "key").read_text() == "first" and names(tmp_path) == ["key"]
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_a_folder_is_retired_as_a_whole(tmp_path):
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    retire_folder(tmp_path / "run")
+    assert names(tmp_path) == []
