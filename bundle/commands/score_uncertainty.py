@@ -23,7 +23,7 @@ Score every image of a section by how uncertain a fine-tuned model is of it; the
         --model run/train_1/model.pt --model run/train_2/model.pt --out run/uncertainty_ensemble
 
 OUT gets scores.csv (id, score, foreground, confidence), sorted by id, and run.json. An image on which the model finds
-nothing scores above 1, before all others. A score depends on the image, the model and the seed alone.
+nothing scores 1 or more, before all others. A score depends on the image, the model and the seed alone.
 """
 
 

@@ -144,7 +144,7 @@ def dice_by_labels(labels: Numbers, dice: Numbers, *, low: Numbers, high: Number
         low: (n,) lower end of its interval.
         high: (n,) upper end.
     """
-    figure, (panel,) = new_figure(width=LARGE, height=3.0)
+    figure, (panel,) = new_figure(width=FULL, height=3.0)
     panel.fill_between(labels, low, high, color=BLUE, alpha=0.15, linewidth=0)
     panel.plot(labels, dice, color=BLUE, marker="o")
     for x, y in zip(labels, dice, strict=True):

@@ -103,7 +103,7 @@ class RoundsPart:
             for one, row in zip(tiles.tiles, rows, strict=False)
         ]
         last = self.waiting or self.rounds[-1]["round"]
-        caption = "Under each image its rank, its score and id. A score above 1: the model found nothing on it."
+        caption = "Under each image its rank, its score and id. A score of 1 or more: the model found nothing on it."
         return dataclasses.replace(tiles, tiles=named, caption=caption, folded=number != last)
 
     def _pseudo(self, row: Mapping[str, Any]) -> Iterator[Block]:

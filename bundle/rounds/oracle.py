@@ -51,13 +51,12 @@ def take_masks(datalist: Datalist, ids: Sequence[str], folder: Path, *, quaranti
     """
     wanted = set(without_label(datalist, ids))
     relative = {entry["id"]: entry["image"] for entry in datalist.sections["pool"] if entry["id"] in wanted}
-    masks = {strip_suffix(path.relative_to(folder).as_posix()): path for path in _mask_files(folder)}
+    masks = _masks_by_stem(folder, images={strip_suffix(entry["image"]) for entry in datalist.sections["pool"]})
     found: dict[str, Path] = {}
     for entry in datalist.section("pool"):
         if entry["id"] not in relative:
             continue
-        stem = strip_suffix(relative[entry["id"]])
-        mask = next((masks[stem + ending] for ending in ("", *MASK_ENDINGS) if stem + ending in masks), None)
+        mask = masks.get(strip_suffix(relative[entry["id"]]))
         if mask is None:
             continue
         reason = _reason_against(mask, entry["image"], folder, datalist.modality)
@@ -66,6 +65,19 @@ def take_masks(datalist: Datalist, ids: Sequence[str], folder: Path, *, quaranti
         else:
             quarantine.add(mask, f"{reason}; the image stays without label")
     return _with_labels(datalist, folder, found) if found else datalist
+
+
+def _masks_by_stem(folder: Path, *, images: set[str]) -> dict[str, Path]:
+    """Path of an image without suffix to its mask; a mask's ending is dropped, unless an image has it in its name."""
+    exact: dict[str, Path] = {}
+    ended: dict[str, Path] = {}
+    for path in _mask_files(folder):
+        stem = strip_suffix(path.relative_to(folder).as_posix())
+        exact.setdefault(stem, path)
+        ending = next((ending for ending in MASK_ENDINGS if stem.lower().endswith(ending)), None)
+        if ending is not None and stem not in images:
+            ended.setdefault(stem[: -len(ending)], path)
+    return {**ended, **exact}
 
 
 def _mask_files(folder: Path) -> list[Path]:

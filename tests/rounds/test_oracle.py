@@ -47,6 +47,19 @@ def test_masks_are_taken_under_the_image_s_path_with_or_without_an_ending(hospit
     assert without_label(found, ["c", "left/a"]) == [] and without_label(datalist, ["c", "d"]) == ["c"]
 
 
+def test_an_ending_that_is_part_of_another_image_s_name_is_no_ending(hospital):
+    datalist, folder = hospital
+    write(datalist.root, "c_mask.png")
+    entries = tuple({"id": name, "image": f"{name}.png"} for name in ("c", "c_mask"))
+    both = Datalist("dermoscopy", datalist.root, None, {"pool": entries})
+    write(folder, "c_mask.png")
+    found = take_masks(both, ["c", "c_mask"], folder, quarantine=Quarantine())
+    assert without_label(found, ["c", "c_mask"]) == ["c"]
+    write(folder, "c_SEG.png")
+    found = take_masks(both, ["c", "c_mask"], folder, quarantine=Quarantine())
+    assert without_label(found, ["c", "c_mask"]) == []
+
+
 def test_only_what_was_asked_for_is_taken(hospital):
     datalist, folder = hospital
     write(folder, "left/a.png")
