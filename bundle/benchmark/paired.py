@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,26 +47,3 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedD
         wins=sum(difference > 0 for difference in differences),
         losses=sum(difference < 0 for difference in differences),
     )
-
-
-def signed_rank(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
-    """Two-sided p of Wilcoxon's signed-rank test over the seeds that both have; None where no seed differs.
-
-    Exact up to 50 seeds without ties. The smallest p that there can be is .0625 with 5 seeds and .0078 with 8.
-    """
-    from scipy.stats import wilcoxon
-
-    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    return float(wilcoxon(differences).pvalue) if any(differences) else None
-
-
-def holm(chances: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm 1979): the smallest times n, the next times n - 1, never falling, at
-    most 1. None, where nothing was tested, stays None and does not count."""
-    known = sorted((p, place) for place, p in enumerate(chances) if p is not None)
-    corrected: list[float | None] = [None] * len(chances)
-    least = 0.0
-    for rank, (p, place) in enumerate(known):
-        least = max(least, min(1.0, p * (len(known) - rank)))
-        corrected[place] = least
-    return corrected

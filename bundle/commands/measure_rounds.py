@@ -235,9 +235,10 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     Returns:
         ``means`` (recipe to ``n``, ``mean`` and ``sd`` over the seeds) and ``comparisons``: ``recipe``, ``against``,
         ``n``, ``mean`` and ``sd`` of the paired difference, ``wins``, ``losses``, the two-sided ``p`` of Wilcoxon's
-        signed-rank test and ``p_holm``, corrected for all comparisons of the list; None where all differences are 0.
+        signed-rank test and ``p_holm``, corrected for all comparisons of the list.
     """
-    from bundle.benchmark.paired import holm, paired_difference, signed_rank
+    from bundle.benchmark.paired import paired_difference
+    from bundle.benchmark.statistics import holm, signed_rank_p
 
     means = {
         name: {"n": len(s), "mean": statistics.fmean(s.values()), "sd": _spread(list(s.values()))}
@@ -249,6 +250,7 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
             if name in (against, ONE_SHOT) or against not in final or not final[name].keys() & final[against].keys():
                 continue
             gain = paired_difference(final[name], final[against])
+            shared = sorted(final[name].keys() & final[against].keys())
             rows.append(
                 {
                     "recipe": name,
@@ -258,7 +260,7 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
                     "sd": gain.spread,
                     "wins": gain.wins,
                     "losses": gain.losses,
-                    "p": signed_rank(final[name], final[against]),
+                    "p": signed_rank_p([final[name][seed] - final[against][seed] for seed in shared]),
                 }
             )
     corrected = holm([row["p"] for row in rows])
@@ -272,7 +274,7 @@ def table(found: Mapping[str, Any]) -> list[str]:
     lines += ["", "| recipe | against | points | sd | up | down | p | p (Holm) |", "|---|---|---|---|---|---|---|---|"]
     for row in found["comparisons"]:
         figures = f"{100 * row['mean']:+.2f} | {100 * row['sd']:.2f} | {row['wins']} | {row['losses']}"
-        chances = " | ".join("–" if row[name] is None else f"{row[name]:.4f}" for name in ("p", "p_holm"))
+        chances = " | ".join(f"{row[name]:.4f}" for name in ("p", "p_holm"))
         lines.append(f"| {row['recipe']} | {row['against']} | {figures} | {chances} |")
     return lines
 
