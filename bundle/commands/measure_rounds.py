@@ -78,9 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the comparison, then the path of rounds.csv."""
+    from bundle.benchmark.statistics import LARGEST_FAMILY
     from bundle.run.workflow import claim_folder
 
     recipes = [Recipe.parse(text) for text in dict.fromkeys([*args.recipes, ONE_SHOT])]
+    if len(recipes) - 1 > LARGEST_FAMILY:
+        raise ValueError(f"--recipes must be at most {LARGEST_FAMILY}, or tests find nothing; got {len(recipes) - 1}")
     for name, least in (("initial", 1), ("rounds", 1), ("per_round", 1), ("seeds", 1)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
@@ -235,7 +238,7 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     Returns:
         ``means`` (recipe to ``n``, ``mean`` and ``sd`` over the seeds) and ``comparisons``: ``recipe``, ``against``,
         ``n``, ``mean`` and ``sd`` of the paired difference, ``wins``, ``losses``, the two-sided ``p`` of Wilcoxon's
-        signed-rank test and ``p_holm``, corrected for all comparisons of the list.
+        signed-rank test and ``p_holm``, corrected for all comparisons with the same.
     """
     from bundle.benchmark.paired import paired_difference
     from bundle.benchmark.statistics import holm, signed_rank_p
@@ -244,14 +247,15 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
         name: {"n": len(s), "mean": statistics.fmean(s.values()), "sd": _spread(list(s.values()))}
         for name, s in final.items()
     }
-    rows: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
     for against in (ONE_SHOT, "random"):
+        family: list[dict[str, Any]] = []
         for name in final:
             if name in (against, ONE_SHOT) or against not in final or not final[name].keys() & final[against].keys():
                 continue
             gain = paired_difference(final[name], final[against])
             shared = sorted(final[name].keys() & final[against].keys())
-            rows.append(
+            family.append(
                 {
                     "recipe": name,
                     "against": against,
@@ -263,8 +267,9 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
                     "p": signed_rank_p([final[name][seed] - final[against][seed] for seed in shared]),
                 }
             )
-    corrected = holm([row["p"] for row in rows])
-    return {"means": means, "comparisons": [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]}
+        corrected = holm([row["p"] for row in family])
+        comparisons += [{**row, "p_holm": p} for row, p in zip(family, corrected, strict=True)]
+    return {"means": means, "comparisons": comparisons}
 
 
 def table(found: Mapping[str, Any]) -> list[str]:
