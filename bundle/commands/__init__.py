@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +34,7 @@ VERBS = {
     "benchmark_selection": "how fast selection is, and how its cost grows with the pool",
     "benchmark_labels": "how many labels selection and pretraining save, with many seeds and budgets",
     "drill_kills": "kill every stage at random moments, to see that nothing is lost on this machine",
+    "benchmark_speed": "how fast each stage is beside the plain way, and how its cost grows",
     "quickstart": "the whole main job on the demo data or a folder of your own",
 }
 
@@ -48,7 +51,11 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        return int(module.run(args))
+        code = int(module.run(args))
+        sys.stdout.flush()  # here, where a reader that has gone is no surprise
+        return code
+    except BrokenPipeError:
+        return _reader_has_gone()
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return 2
@@ -63,6 +70,12 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     except KeyboardInterrupt:
         print(f"{verb}: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _reader_has_gone() -> int:
+    """As `coldstart ... | head` has it: what is left to print goes nowhere, and the code is that of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
