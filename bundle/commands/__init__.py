@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 VERBS = {
     "inspect_images": "what a folder of images holds, and what of it cannot be used",
@@ -41,6 +41,10 @@ VERBS = {
 
 def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Parse ``argv`` for ``verb`` and run it; a user's mistake ends as one line on stderr and exit code 2."""
+    return _printing(lambda: _run_verb(verb, argv, prog))
+
+
+def _run_verb(verb: str, argv: Sequence[str] | None, prog: str | None) -> int:
     module = importlib.import_module(f"bundle.commands.{verb}")
     parser = argparse.ArgumentParser(
         prog=prog or f"coldstart {verb}",
@@ -51,11 +55,9 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        code = int(module.run(args))
-        sys.stdout.flush()  # here, where a reader that has gone is no surprise
-        return code
+        return int(module.run(args))
     except BrokenPipeError:
-        return _reader_has_gone()
+        raise  # no mistake of the request
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return 2
@@ -72,23 +74,33 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
         return 130
 
 
-def _reader_has_gone() -> int:
-    """As `coldstart ... | head` has it: what is left to print goes nowhere, and the code is that of SIGPIPE."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+def _printing(work: Callable[[], int]) -> int:
+    """The code of ``work``, or that of SIGPIPE where who reads the output has gone, as in ``coldstart ... | head``."""
+    try:
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()  # at the interpreter's end it would be too late to catch anything
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry of the ``coldstart`` command."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        width = max(map(len, VERBS))
-        print("usage: coldstart VERB [options]\n")
-        print("\n".join(f"  {verb:<{width}}  {about}" for verb, about in VERBS.items()))
-        print("\n`coldstart VERB --help` shows a verb's options with examples.")
-        return 0
+        return _printing(_list_verbs)
     verb = argv[0].replace("-", "_")
     if verb not in VERBS:
         print(f"coldstart: unknown verb {argv[0]!r}; known are {', '.join(VERBS)}", file=sys.stderr)
         return 2
     return run_verb(verb, argv[1:])
+
+
+def _list_verbs() -> int:
+    width = max(map(len, VERBS))
+    print("usage: coldstart VERB [options]\n")
+    print("\n".join(f"  {verb:<{width}}  {about}" for verb, about in VERBS.items()))
+    print("\n`coldstart VERB --help` shows a verb's options with examples.")
+    return 0

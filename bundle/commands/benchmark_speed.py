@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def _compare(args: argparse.Namespace, folder: Path) -> None:
     from bundle.benchmark.speed import measure
     from bundle.benchmark.stopwatch import load
 
+    for talkative in ("ignite", "bundle.run.history"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     rows = []
     for stage in [name for name in args.work if name != "growth"]:
         for found in measure(
