@@ -160,9 +160,9 @@ def published_distortion(image: NDArray[np.float32], rng: np.random.Generator) -
         changed = kept.copy() if inside else noise.copy()
         low, high = (sides // 6, sides // 3) if inside else (3 * sides // 7, 4 * sides // 7)
         for _ in range(int(rng.integers(1, 6))):
-            size = rng.integers(low, high)
-            x, y = rng.integers(0, sides - size)
-            box = (slice(None), slice(x, x + size[0]), slice(y, y + size[1]))
+            box_size = rng.integers(low, high)
+            x, y = rng.integers(0, sides - box_size)
+            box = (slice(None), slice(x, x + box_size[0]), slice(y, y + box_size[1]))
             changed[box] = noise[box] if inside else kept[box]
     return changed.astype(np.float32)
 

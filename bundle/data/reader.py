@@ -114,7 +114,8 @@ def _load_any(path: PathLike, modality: Modality) -> _Loaded:
         colour, affine = _load_colour(file, modality)
         return _Loaded(colour if modality.channels == 3 else (colour @ LUMINANCE)[..., None], affine)
     grey, affine = _load_grey(file, modality)
-    return _Loaded(np.repeat(grey[..., None], modality.channels, axis=-1), affine)
+    grey = grey[..., None]
+    return _Loaded(grey if modality.channels == 1 else np.repeat(grey, modality.channels, axis=-1), affine)
 
 
 def _load_colour(file: Path, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
