@@ -106,6 +106,7 @@ class UNet(nn.Module):
         for i, head in enumerate(self.heads):
             x = head(features[i])
             if i > 0:
+                x = x.float().contiguous()  # few channels: plane by plane takes half the time of pixel by pixel
                 x = nn.functional.interpolate(x, size=image.shape[2:], mode="bilinear", align_corners=False)
             logits.append(x)
         return torch.stack(logits, dim=1)

@@ -8,7 +8,14 @@ from monai.data import MetaTensor
 from torch import nn
 
 from bundle.network import UNet
-from bundle.numerics import PRECISIONS, PrecisionInferer, choose_device, choose_precision, prepare_network
+from bundle.numerics import (
+    PRECISIONS,
+    PrecisionInferer,
+    bf16_gain,
+    choose_device,
+    choose_precision,
+    prepare_network,
+)
 
 CPU = torch.device("cpu")
 
@@ -22,7 +29,8 @@ def network() -> nn.Module:
 def test_device_and_precision_are_chosen_by_what_is_there():
     assert choose_device("cpu") == CPU
     assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert choose_precision(CPU) == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
+    if torch.cpu._is_avx512_bf16_supported():
+        assert choose_precision(CPU) == "bf16"
     assert [choose_precision(CPU, name) for name in PRECISIONS[1:]] == list(PRECISIONS[1:])
 
 
@@ -61,3 +69,23 @@ def test_a_prediction_keeps_the_metadata_that_undoing_needs(network):
     assert output.applied_operations == images.applied_operations
     torch.testing.assert_close(output.as_tensor(), network(images.as_tensor()), atol=1e-5, rtol=1e-4)
     assert type(PrecisionInferer("cpu", "fp32")(images.as_tensor(), network)) is torch.Tensor
+
+
+def test_a_processor_without_the_instructions_is_measured(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    for gain, wanted in ((2.0, "bf16"), (0.4, "fp32")):
+        monkeypatch.setattr("bundle.numerics.bf16_gain", lambda gain=gain: gain)
+        assert choose_precision(torch.device("cpu")) == wanted
+        assert choose_precision(torch.device("cpu"), "fp32") == "fp32"
+
+
+def test_the_measure_is_taken_once_and_leaves_the_random_numbers_alone():
+    bf16_gain.cache_clear()
+    gain = bf16_gain(repeats=1)
+    assert gain > 0 and bf16_gain(repeats=1) == gain
+    torch.manual_seed(3)
+    wanted = torch.rand(4)
+    bf16_gain.cache_clear()
+    torch.manual_seed(3)
+    bf16_gain(repeats=1)
+    assert torch.equal(torch.rand(4), wanted)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 VERBS = {
     "inspect_images": "what a folder of images holds, and what of it cannot be used",
@@ -32,12 +34,17 @@ VERBS = {
     "benchmark_selection": "how fast selection is, and how its cost grows with the pool",
     "benchmark_labels": "how many labels selection and pretraining save, with many seeds and budgets",
     "drill_kills": "kill every stage at random moments, to see that nothing is lost on this machine",
+    "benchmark_speed": "how fast each stage is beside the plain way, and how its cost grows",
     "quickstart": "the whole main job on the demo data or a folder of your own",
 }
 
 
 def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Parse ``argv`` for ``verb`` and run it; a user's mistake ends as one line on stderr and exit code 2."""
+    return _printing(lambda: _run_verb(verb, argv, prog))
+
+
+def _run_verb(verb: str, argv: Sequence[str] | None, prog: str | None) -> int:
     module = importlib.import_module(f"bundle.commands.{verb}")
     parser = argparse.ArgumentParser(
         prog=prog or f"coldstart {verb}",
@@ -49,6 +56,8 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         return int(module.run(args))
+    except BrokenPipeError:
+        raise  # no mistake of the request
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return 2
@@ -65,17 +74,33 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
         return 130
 
 
+def _printing(work: Callable[[], int]) -> int:
+    """The code of ``work``, or that of SIGPIPE where who reads the output has gone, as in ``coldstart ... | head``."""
+    try:
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()  # at the interpreter's end it would be too late to catch anything
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry of the ``coldstart`` command."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        width = max(map(len, VERBS))
-        print("usage: coldstart VERB [options]\n")
-        print("\n".join(f"  {verb:<{width}}  {about}" for verb, about in VERBS.items()))
-        print("\n`coldstart VERB --help` shows a verb's options with examples.")
-        return 0
+        return _printing(_list_verbs)
     verb = argv[0].replace("-", "_")
     if verb not in VERBS:
         print(f"coldstart: unknown verb {argv[0]!r}; known are {', '.join(VERBS)}", file=sys.stderr)
         return 2
     return run_verb(verb, argv[1:])
+
+
+def _list_verbs() -> int:
+    width = max(map(len, VERBS))
+    print("usage: coldstart VERB [options]\n")
+    print("\n".join(f"  {verb:<{width}}  {about}" for verb, about in VERBS.items()))
+    print("\n`coldstart VERB --help` shows a verb's options with examples.")
+    return 0

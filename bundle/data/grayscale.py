@@ -31,17 +31,47 @@ def presented(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     Raises:
         ValueError: a lookup table without entries.
     """
-    stored = _within_bits(stored, dataset)
-    padding = _padding(stored, dataset)
-    values = _modality_values(stored, dataset)
-    shown = _voi(values, dataset)
+    levels, places = _levels(stored)
+    within = _within_bits(levels, dataset)
+    marked = _padding(within, dataset)
+    padding = _spread(marked, places) if marked.any() else np.zeros(stored.shape, dtype=bool)
+    if padding.all():
+        padding = np.zeros_like(padding)
+    values = _modality_values(within, dataset)
+    voi = _voi(values, dataset)
+    shown = None if voi is None else _spread(voi.astype(np.float32), places)
     # A window that misses the values shows nothing; such files exist, and their tag is the fault.
-    if shown is None or (np.ptp(shown[~padding]) == 0 < np.ptp(values[~padding])):
-        shown = stretch(values, ~padding)
+    if shown is None or (_range(shown, padding) == 0 < _range(_spread(values, places), padding)):
+        shown = stretch(_spread(values, places), ~padding)
     # Both tags say the same thing (PS3.3 C.8.11.3.1.2 wants INVERSE with MONOCHROME1): low is bright. One turn.
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":
         shown = 1.0 - shown
-    return np.where(padding, np.float32(0.0), shown)
+    return np.where(padding, np.float32(0.0), shown) if padding.any() else shown
+
+
+def _levels(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """All values between the least and the greatest, and where each pixel is among them.
+
+    Every step but the stretch treats equal values alike, and 16 bits hold fewer values than an image has pixels. Where
+    that is not so, the pixels themselves and None.
+    """
+    if stored.dtype.itemsize > 2 or not np.issubdtype(stored.dtype, np.integer) or stored.size < 1 << 16:
+        return stored, None
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    low, high = int(stored.min()), int(stored.max())
+    unsigned = np.dtype(f"u{stored.dtype.itemsize}")  # in which differences of signed values are right, modulo its size
+    places = stored.view(unsigned) - np.asarray(low).astype(unsigned)
+    return np.arange(low, high + 1).astype(stored.dtype), places
+
+
+def _spread(table: np.ndarray, places: np.ndarray | None) -> np.ndarray:
+    """What the pixels have of a table over the levels."""
+    return table if places is None else np.take(table, places, mode="clip")  # all are within: no check
+
+
+def _range(values: np.ndarray, padding: np.ndarray) -> float:
+    """Greatest less least value outside of the padding."""
+    return float(np.ptp(values[~padding] if padding.any() else values))
 
 
 def _within_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:

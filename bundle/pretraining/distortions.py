@@ -22,6 +22,8 @@ INPAINT_RATE = 0.2  # of the painted images; the others are painted outside of w
 # sort of every pixel.
 PERMUTATIONS = 32
 
+LEVELS = 4096  # of a bent intensity: finer than the pixels' own 256, so that a table without interpolation will do
+
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -36,21 +38,22 @@ def distort(images: torch.Tensor, limits: Augmentation) -> tuple[torch.Tensor, t
         The distorted images, and the originals to restore (flipped alike), both of the input's shape.
     """
     target = random_flip(images, limits.flip)
-    distorted = _on_some(target, SHUFFLE_RATE, shuffle_local_pixels)
-    distorted = _on_some(distorted, INTENSITY_RATE, bend_intensity)
+    distorted = target.clone()
+    _on_some(distorted, SHUFFLE_RATE, shuffle_local_pixels)
+    _on_some(distorted, INTENSITY_RATE, bend_intensity)
     painted = torch.rand(len(images), device=images.device)
-    inside, outside = painted < PAINT_RATE * INPAINT_RATE, painted >= 1 - PAINT_RATE * (1 - INPAINT_RATE)
-    distorted = _replace(distorted, inside, paint_inside)
-    return _replace(distorted, outside, paint_outside), target
+    _replace(distorted, painted < PAINT_RATE * INPAINT_RATE, paint_inside)
+    _replace(distorted, painted >= 1 - PAINT_RATE * (1 - INPAINT_RATE), paint_outside)
+    return distorted, target
 
 
 def random_flip(images: torch.Tensor, axes: tuple[str, ...]) -> torch.Tensor:
     """Mirror along each allowed axis with rate .4."""
+    flipped = images.clone()
     for axis, dim in (("x", 2), ("y", 3)):
         if axis in axes:
-            chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < FLIP_RATE
-            images = torch.where(chosen, images.flip(dim), images)
-    return images
+            _on_some(flipped, FLIP_RATE, lambda some, dim=dim: some.flip(dim))  # type: ignore[misc]
+    return flipped
 
 
 def shuffle_local_pixels(images: torch.Tensor) -> torch.Tensor:
@@ -62,27 +65,27 @@ def shuffle_local_pixels(images: torch.Tensor) -> torch.Tensor:
     """
     count, channels, width, height = images.shape
     device = images.device
-    a = torch.randint(1, max(2, width // 10 + 1), (count, 1, 1), device=device)
-    b = torch.randint(1, max(2, height // 10 + 1), (count, 1, 1), device=device)
-    x = torch.arange(width, device=device)[None, :, None]
-    y = torch.arange(height, device=device)[None, None, :]
-    origin_x = (torch.rand(count, 1, 1, device=device) * a).long()
-    origin_y = (torch.rand(count, 1, 1, device=device) * b).long()
+    a = torch.randint(1, max(2, width // 10 + 1), (count, 1, 1), device=device, dtype=torch.int32)
+    b = torch.randint(1, max(2, height // 10 + 1), (count, 1, 1), device=device, dtype=torch.int32)
+    x = torch.arange(width, device=device, dtype=torch.int32)[None, :, None]
+    y = torch.arange(height, device=device, dtype=torch.int32)[None, None, :]
+    origin_x = (torch.rand(count, 1, 1, device=device) * a).int()
+    origin_y = (torch.rand(count, 1, 1, device=device) * b).int()
     column, row = (x + origin_x) // a, (y + origin_y) // b
     left, top = column * a - origin_x, row * b - origin_y
 
     largest = int((a * b).max())
     order = torch.rand(count, PERMUTATIONS, largest, device=device)
     order = order.masked_fill(torch.arange(largest, device=device) >= a * b, 2.0)  # those beyond the cell sort last
-    order = order.argsort(dim=2).flatten(1)
+    order = order.argsort(dim=2).int().flatten(1)
     permutation = (column * 7 + row * 13) % PERMUTATIONS  # coprime strides: neighbours never share a permutation
     local = (x - left) * b + (y - top)
-    moved = order.gather(1, (permutation * largest + local).flatten(1)).view(count, width, height)
+    moved = order.gather(1, (permutation * largest + local).flatten(1).long()).view(count, width, height)
     source_x, source_y = left + moved // b, top + moved % b
     # A cell cut by the border stays as it is: part of its permutation would lose some pixels and repeat others.
     whole = (left >= 0) & (left + a <= width) & (top >= 0) & (top + b <= height)
     source = torch.where(whole, source_x * height + source_y, x * height + y)
-    return images.flatten(2).gather(2, source.flatten(1)[:, None].expand(-1, channels, -1)).view(images.shape)
+    return images.flatten(2).gather(2, source.flatten(1).long()[:, None].expand(-1, channels, -1)).view(images.shape)
 
 
 def bend_intensity(images: torch.Tensor) -> torch.Tensor:
@@ -94,17 +97,15 @@ def bend_intensity(images: torch.Tensor) -> torch.Tensor:
     # Control points in ascending order make both coordinates of the curve ascend.
     control = torch.rand(2, count, 2, device=device).sort(dim=2).values
     curve_x, curve_y = control @ weights + t**3
-    grid = torch.linspace(0, 1, 256, device=device)
+    grid = torch.linspace(0, 1, LEVELS, device=device)
     right = torch.searchsorted(curve_x.contiguous(), grid.expand(count, -1).contiguous()).clamp(1, len(t) - 1)
     x0, x1 = curve_x.gather(1, right - 1), curve_x.gather(1, right)
     y0, y1 = curve_y.gather(1, right - 1), curve_y.gather(1, right)
     table = y0 + (y1 - y0) * ((grid - x0) / (x1 - x0).clamp_min(1e-6)).clamp(0, 1)
     falling = torch.rand(count, 1, device=device) < 0.5
     table = torch.where(falling, table.flip(1), table)
-    position = images.flatten(1) * 255
-    low = position.floor().clamp_(0, 254)
-    below, above = table.gather(1, low.long()), table.gather(1, low.long() + 1)
-    return (below + (above - below) * (position - low)).view(images.shape)
+    level = (images.flatten(1) * (LEVELS - 1) + 0.5).long()
+    return table.gather(1, level).view(images.shape)
 
 
 def paint_inside(images: torch.Tensor) -> torch.Tensor:
@@ -131,13 +132,12 @@ def _boxes(images: torch.Tensor, smallest: float, largest: float) -> torch.Tenso
     return (in_x[..., :, None] & in_y[..., None, :]).any(dim=1, keepdim=True)
 
 
-def _on_some(images: torch.Tensor, rate: float, change: Change) -> torch.Tensor:
-    return _replace(images, torch.rand(len(images), device=images.device) < rate, change)
+def _on_some(images: torch.Tensor, rate: float, change: Change) -> None:
+    _replace(images, torch.rand(len(images), device=images.device) < rate, change)
 
 
-def _replace(images: torch.Tensor, chosen: torch.Tensor, change: Change) -> torch.Tensor:
-    """Apply ``change`` to the chosen images alone, (B,) bool."""
+def _replace(images: torch.Tensor, chosen: torch.Tensor, change: Change) -> None:
+    """Apply ``change`` to the chosen images alone, (B,) bool, in place: the others are not even copied."""
     positions = chosen.nonzero().squeeze(1)
-    if len(positions) == 0:
-        return images
-    return images.index_copy(0, positions, change(images[positions]))
+    if len(positions):
+        images[positions] = change(images[positions])

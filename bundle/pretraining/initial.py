@@ -1,9 +1,8 @@
-"""Where a pretraining starts: new or continued weights, and the course of the learning rate."""
+"""Where a pretraining starts: new or continued weights."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 
 import torch
@@ -14,9 +13,6 @@ from bundle.run.seeds import derive_seed
 from bundle.weights import check_settings, load_weights
 
 logger = logging.getLogger(__name__)
-
-# A twentieth of the steps rises to the full rate: AdamW's first moments are too few to trust (Goyal et al. 2017).
-WARMUP_SHARE = 0.05
 
 
 def pretraining_network(
@@ -47,15 +43,3 @@ def pretraining_network(
         logger.info("goes on from %s: %d tensors of the U-Net, heads %s", init, len(model), sorted(weights.heads))
     prepare_network(network, device)
     return network
-
-
-def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """A short linear rise, then half a cosine to 0 over ``steps`` optimiser steps (Loshchilov and Hutter 2017)."""
-    rise = max(1, round(WARMUP_SHARE * steps))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

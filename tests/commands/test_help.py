@@ -51,3 +51,15 @@ def test_every_verb_has_a_front_in_scripts(repository):
     for verb in VERBS:
         names = {verb, f"make_{verb}"}  # `scripts.report` would hide the folder of reports
         assert any((repository / "scripts" / f"{name}.py").is_file() for name in names), verb
+
+
+@pytest.mark.parametrize("words", [[], ["select_samples", "--strategy", "help"]])
+def test_a_reader_that_goes_early_is_no_error(words):
+    code = "import sys; from bundle.commands import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.network import PretrainingNetwork, UNet
-from bundle.pretraining.initial import cosine_schedule, pretraining_network
+from bundle.pretraining.initial import pretraining_network
 from bundle.pretraining.pool import HELD_OUT, split_pool
+from bundle.schedule import cosine_schedule
 from bundle.weights import save_weights
 
 NARROW = (4, 6, 8, 10)
