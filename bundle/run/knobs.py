@@ -34,6 +34,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("warmup", "momentum"), ("0 to 1", lambda value: 0 <= value <= 1)),
     **dict.fromkeys(("dropout",), ("at least 0 and below 1", lambda value: 0 <= value < 1)),
 }
+_PLAIN = (bool, int, float, list, dict, type(None))  # what else a YAML file can hold
 _COUNTS = ("epochs",)  # knobs whose default is an expression
 
 
@@ -148,7 +149,8 @@ def _check_value(name: str, value: Any, default: Any) -> None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         _require(number and math.isfinite(value), name, "a finite number", value)
     elif isinstance(default, str) and not computed:
-        _require(isinstance(value, str), name, "a text", value)
+        # Python code may give the object that the text would name, such as a Modality.
+        _require(isinstance(value, str) or not isinstance(value, _PLAIN), name, "a text", value)
     if name in _RANGES:
         rule, holds = _RANGES[name]
         _require(holds(value), name, rule, value)
