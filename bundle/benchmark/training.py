@@ -24,6 +24,9 @@ _WATCHED = "@train#history"
 # What tells one run from another, and what a run's own settings tell: the rest of the settings is the recipe.
 _OF_A_RUN = ("modality", "warm_start", "start", "seed", "steps", "size", "data")
 
+# Knobs that every run sets for itself.
+_SET_BY_RUNS = ("modality", "datalist", "dataset_dir", "output_dir", "warm_start", "ssl_weights", "seed", "epochs")
+
 # Settings that came after the first rows were measured, with the value that leaves a training what it was before. At
 # that value they are no part of the recipe, so that a new knob does not make every run anew.
 _CAME_LATER = {"pseudo_weight": 0.5}  # nothing without pseudo labels, which no run has
@@ -37,8 +40,11 @@ def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, A
         knobs: of ``configs/train.yaml`` that differ from it.
 
     Raises:
-        ValueError: an unknown knob.
+        ValueError: an unknown knob, or one that a run sets for itself.
     """
+    for name in knobs:
+        if name.split("#")[0] in _SET_BY_RUNS:
+            raise ValueError(f"every run sets {name} for itself, so --set cannot; leave it out")
     overrides = {"modality": modality, "warm_start": "none", "train#dataset#data": (), **knobs}
     parser = open_workflow("train", overrides).parser
     settings = parser.get_parsed_content("settings")
@@ -78,7 +84,6 @@ def train(
         steps: of the optimiser, a multiple of the recipe's ``epoch_length``.
         knobs: of ``configs/train.yaml`` that differ from it.
     """
-    knobs = dict(knobs)
     epoch_length = knobs.get("epoch_length") or _written("epoch_length")
     handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
     with tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
