@@ -17,7 +17,7 @@ from bundle.data.datalist import Datalist
 from bundle.data.modality import Augmentation, Modality
 from bundle.data.sampling import as_unit_range
 from bundle.data.split import group_of
-from bundle.data.transforms import preprocessing
+from bundle.data.transforms import KEPT, preprocessing
 from bundle.data.workers import beside_the_network
 from bundle.run.record import content_fingerprint, file_fingerprint
 from bundle.run.seeds import derive_seed
@@ -42,7 +42,7 @@ class Canvases(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A datalist entry to its item, as ``preprocessing(..., label="canvas", cached=True)`` gives it."""
-        names: dict[Hashable, Any] = {name: data[name] for name in ("id", "index") if name in data}
+        names: dict[Hashable, Any] = {name: data[name] for name in KEPT if name in data}
         return names | self.items[data["id"]]
 
 

@@ -215,12 +215,14 @@ def pretrained_weights(
         data: fingerprint of the images.
         steps: of the optimiser; as the config has it where None.
     """
-    facts = {"data": data, "size": modality.size, "modality": modality.name, "steps": steps}
-    place = folder / "pretrain" / run_key(facts)
+    given = {} if steps is None else {"steps": steps}
+    place = folder / "pretrain" / run_key({"data": data, "size": modality.size, "modality": modality.name, **given})
     weights, done = place / "model_ssl_pretrained.pt", place / "run.json"
     with Claims(folder / "claims").wait(f"pretrain-{place.name}"):
         if not done.is_file():
             logger.info("pretraining on %d images; with --ssl-weights it is left out", len(datalist.ids("pool")))
-            given = {"modality": modality, "datalist": datalist, "preprocessing": pool, "output_dir": place}
-            run_workflow("pretrain", given if steps is None else {**given, "steps": steps})
+            run_workflow(
+                "pretrain",
+                {"modality": modality, "datalist": datalist, "preprocessing": pool, "output_dir": place, **given},
+            )
     return weights

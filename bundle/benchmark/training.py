@@ -24,6 +24,13 @@ _WATCHED = "@train#history"
 # What tells one run from another, and what a run's own settings tell: the rest of the settings is the recipe.
 _OF_A_RUN = ("modality", "warm_start", "start", "seed", "steps", "size", "data")
 
+# Knobs that every run sets for itself.
+_SET_BY_RUNS = ("modality", "datalist", "dataset_dir", "output_dir", "warm_start", "ssl_weights", "seed", "epochs")
+
+# Settings that came after the first rows were measured, with the value that leaves a training what it was before. At
+# that value they are no part of the recipe, so that a new knob does not make every run anew.
+_CAME_LATER = {"pseudo_weight": 0.5}  # nothing without pseudo labels, which no run has
+
 
 def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of the fine-tuning that all runs share, resolved on this machine: batch, rate, precision and so on.
@@ -33,21 +40,23 @@ def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, A
         knobs: of ``configs/train.yaml`` that differ from it.
 
     Raises:
-        ValueError: an unknown knob.
+        ValueError: an unknown knob, or one that a run sets for itself.
     """
+    for name in knobs:
+        if name.split("#")[0] in _SET_BY_RUNS:
+            raise ValueError(f"every run sets {name} for itself, so --set cannot; leave it out")
     overrides = {"modality": modality, "warm_start": "none", "train#dataset#data": (), **knobs}
     parser = open_workflow("train", overrides).parser
-    settings = {name: value for name, value in parser.get_parsed_content("settings").items() if name not in _OF_A_RUN}
+    settings = parser.get_parsed_content("settings")
     augmentation = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(modality.augmentation).items()}
-    return {
+    recipe = {
         "epoch_length": parser.get_parsed_content("epoch_length"),
-        "device": torch.device(
-            parser.get_parsed_content("device")
-        ).type,  # processors and GPUs draw other random numbers
-        **settings,
+        "device": torch.device(parser.get_parsed_content("device")).type,  # each draws random numbers of its own
+        **{name: value for name, value in settings.items() if name not in _OF_A_RUN},
         "augmentation": augmentation,
         **{name: value for name, value in knobs.items() if name not in settings},
     }
+    return {name: value for name, value in recipe.items() if name not in _CAME_LATER or value != _CAME_LATER[name]}
 
 
 def train(
@@ -75,7 +84,6 @@ def train(
         steps: of the optimiser, a multiple of the recipe's ``epoch_length``.
         knobs: of ``configs/train.yaml`` that differ from it.
     """
-    knobs = dict(knobs)
     epoch_length = knobs.get("epoch_length") or _written("epoch_length")
     handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
     with tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
