@@ -129,7 +129,7 @@ class Server:
         return files
 
     def stop(self) -> int:
-        """What Ctrl-C does."""
+        """What Ctrl-C does; the exit code. Nothing where it was stopped already."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
 
