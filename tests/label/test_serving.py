@@ -177,6 +177,7 @@ def test_a_viewer_s_format_is_given_where_it_is_asked_for(server, tmp_path):
         ("empty", 400),
         ("no image", 422),
         ("a JPEG", 422),
+        ("without a suffix", 422),
         ("of an unknown image", 404),
         ("under a tag that leaves the folder", 400),
     ],
@@ -194,6 +195,8 @@ def test_a_bad_label_is_refused_and_changes_nothing(server, tmp_path, what, stat
         mask.write_bytes(b"label " * 50)
     elif what == "a JPEG":
         mask = png(np.zeros((height, width), np.uint8), tmp_path, "mask.jpg")
+    elif what == "without a suffix":
+        mask = mask.rename(tmp_path / "mask")
     elif what == "of an unknown image":
         image = "../img_0000"
     else:
