@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import DataModel, LocalDatastore
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
 from bundle.data import dicom, nifti, pictures
 from bundle.data.identity import strip_suffix
@@ -17,7 +17,7 @@ from bundle.data.inventory import MASK_SUFFIXES
 from bundle.data.modality import Modality
 from bundle.data.tree import walk
 from bundle.label.uploads import Refused, check_id, check_image, check_label, check_tag
-from bundle.run.atomic import write_text
+from bundle.run.atomic import atomic_file, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,11 @@ class StudyFolder(LocalDatastore):
         self.refresh()
         if image_id in self._datastore.objects:
             raise Refused(409, f"there is an image {image_id!r} already; choose another id")
-        (self.root / image_id).parent.mkdir(parents=True, exist_ok=True)
-        return str(super().add_image(image_id, image_filename, image_info))
+        target = self.root / f"{image_id}{self._to_id(upload.name)[1]}"
+        _copy(upload, target)
+        self._datastore.objects[image_id] = ImageLabelModel(image=self._entry(target, image_info))
+        self._update_datastore_file()
+        return image_id
 
     def remove_image(self, image_id: str) -> None:
         """Refused: the files are the hospital's."""
@@ -71,20 +74,13 @@ class StudyFolder(LocalDatastore):
         upload = Path(label_filename)
         kept = check_label(upload, Path(image), self.modality)
         previous = self.get_label_uri(image_id, label_tag)
-        folder = Path(self._datastore.label_path(label_tag))
-        target = folder / f"{image_id}{self._to_id(kept.name)[1]}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
-            # On the labels' own disk first: the parent copies in place, and half a copy would count as a label.
-            staged = Path(place) / kept.name
-            staged.write_bytes(kept.read_bytes())
-            if kept != upload:
-                kept.unlink()
-            staged.replace(target)
+        target = Path(self._datastore.label_path(label_tag)) / f"{image_id}{self._to_id(kept.name)[1]}"
+        _copy(kept, target)
+        if kept != upload:
+            kept.unlink()
         if previous and Path(previous) != target:
             Path(previous).unlink(missing_ok=True)  # of another suffix, so the new one has not replaced it
-        obj = self._datastore.objects[image_id]
-        obj.labels[label_tag] = self._entry(target, label_info)
+        self._datastore.objects[image_id].labels[label_tag] = self._entry(target, label_info)
         self._update_datastore_file()
         return image_id
 
@@ -128,3 +124,9 @@ class StudyFolder(LocalDatastore):
 
 def _is_mask(file: Path) -> bool:
     return file.name.lower().endswith(MASK_SUFFIXES)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy whole or not at all: half an image or half a mask would count as one."""
+    with atomic_file(target) as temporary:
+        shutil.copyfile(source, temporary)

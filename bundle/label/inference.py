@@ -14,7 +14,7 @@ from bundle.data.pictures import UnreadableImage
 from bundle.label.models import PackagedModel
 from bundle.label.uploads import Refused
 from bundle.numerics import prepare_network
-from bundle.segmentation.prediction import result_suffix
+from bundle.segmentation.prediction import PICTURES, result_suffix
 
 
 class PredrawTask(BundleInferTask):
@@ -57,12 +57,11 @@ class PredrawTask(BundleInferTask):
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
         """Write the mask: x first, (W, H) for a picture, (W, H, 1) with the image's affine for a radiograph."""
-        picture = self._model.modality.reader == "picture"
-        asked = extension or data.get("result_extension")
-        data["result_extension"] = asked or result_suffix(self._model.modality)
+        suffix = extension or data.get("result_extension") or result_suffix(self._model.modality)
+        data["result_extension"] = suffix
         data["result_dtype"] = dtype or data.get("result_dtype") or np.uint8
         image = data[self.input_key]
-        if not picture and isinstance(image, MetaTensor):
+        if self._model.modality.reader == "radiograph" and suffix not in PICTURES and isinstance(image, MetaTensor):
             mask = MetaTensor(np.asarray(data[self.output_label_key])[..., None], affine=image.meta["original_affine"])
             data[self.output_label_key] = mask
         return Writer(label=self.output_label_key, json=self.output_json_key)(data)

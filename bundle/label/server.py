@@ -23,8 +23,9 @@ from bundle.commands import run_verb
 from bundle.label.models import PackagedModel
 from bundle.label.plan import Plan
 from bundle.label.stand_in import write_stand_in
+from bundle.run.atomic import OutputExists
 from bundle.run.record import file_fingerprint
-from bundle.run.workflow import bundle_root, claim_folder, shipped_weights
+from bundle.run.workflow import bundle_root, claim_folder
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ STOP_SECONDS = 10  # for open requests; what is still there then is killed
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a server as the options say; the exit code is 0 when it was stopped."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         app = lay_out(args)
@@ -87,7 +88,13 @@ def lay_out(args: argparse.Namespace) -> App:
     studies = args.studies if remote else str(Path(args.studies).resolve())
     given = {name: file_fingerprint(path) for name, path in (("ssl", args.weights), ("model", args.model)) if path}
     request = {"studies": studies, "modality": [Path(m).stem for m in args.modality], "weights": given}
-    folder = claim_folder(Path(args.out).resolve(), request, overwrite=False)
+    try:
+        folder = claim_folder(Path(args.out).resolve(), request, overwrite=False)
+    except OutputExists:
+        raise ValueError(
+            f"--out {args.out} belongs to a server of other studies, modalities or weights, and holds its model and "
+            f"ranks: give another --out"
+        ) from None
     names = [_package(modality, folder / "model", args.weights, args.model) for modality in args.modality]
     main_py = _stock_app() if args.stock else bundle_root() / "scripts" / "label_app" / "main.py"
     shutil.copyfile(main_py, folder / "main.py")
@@ -185,7 +192,8 @@ def answers(address: str) -> bool:
         return False
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(
         prog="label_server.sh", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -220,7 +228,7 @@ def _package(modality: str, folder: Path, weights: str | None, model: str | None
         argv = ["--modality", modality, "--out", str(folder)]
         if weights:
             argv += ["--ssl-weights", str(Path(weights).resolve())]
-        if not model and shipped_weights("model", modality) is None:
+        if not model and Path(modality).suffix in (".yaml", ".yml"):  # no weights ship for a modality of one's own
             model = str(write_stand_in(folder.parent / "untrained.pt", modality, weights))
         if model:
             argv += ["--model", str(Path(model).resolve())]

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 from fastapi import HTTPException
 
+from bundle.data.inventory import MASK_SUFFIXES
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
@@ -51,6 +52,8 @@ def check_label(path: Path, image: Path, modality: Modality) -> Path:
     NRRD, which no stage reads, becomes NIfTI beside ``path``; everything else is kept as it came.
     """
     _check_content(path, "label")
+    if not path.name.lower().endswith((*MASK_SUFFIXES, NRRD)):
+        raise Refused(422, f"a label must be named as PNG, NIfTI or NRRD are, got {path.suffix or 'no suffix'}")
     kept = _nifti_of(path) if path.name.lower().endswith(NRRD) else path
     try:
         rows, columns = read_mask(kept, labels=modality.labels).shape

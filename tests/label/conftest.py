@@ -129,7 +129,7 @@ class Server:
         return files
 
     def stop(self) -> int:
-        """What Ctrl-C does."""
+        """What Ctrl-C does; the exit code. Nothing where it was stopped already."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
 
@@ -185,7 +185,19 @@ def start_server(repository: Path, label_python: Path) -> Iterator[Callable[...,
 
     def start(studies: Path, out: Path, *options: object) -> Server:
         script = repository / "scripts" / "label_server.sh"
-        command = ["bash", str(script), "--studies", str(studies), "--out", str(out), *map(str, options)]
+        # A test run that is killed takes its servers along.
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
+            "bash",
+            str(script),
+            "--studies",
+            str(studies),
+            "--out",
+            str(out),
+            *map(str, options),
+        ]
         process = subprocess.Popen(
             command, env=_environment(repository), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

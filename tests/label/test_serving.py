@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -52,12 +54,13 @@ def server(start_server, studies, tmp_path_factory) -> Server:
 
 
 @pytest.fixture
-def fresh(start_server, studies, tmp_path) -> Server:
+def fresh(start_server, studies, tmp_path) -> Iterator[Server]:
     """A server of its own, for what leaves traces."""
     shutil.copytree(studies, tmp_path / "studies")
     started = start_server(tmp_path / "studies", tmp_path / "out", "--modality", "dermoscopy")
     started.wait_for_ranking(COUNT)
-    return started
+    yield started
+    started.stop()
 
 
 def stem_of(image: str) -> str:
@@ -101,39 +104,34 @@ def test_an_unreadable_image_is_set_aside_by_name_and_never_served(server):
         assert "broken" not in [sample["id"] for sample in served]
 
 
-def test_two_annotators_at_once_never_get_the_same_image(fresh):
-    ranking = fresh.ranking()
-    served = [fresh.next_sample(client_id=who)["id"] for who in ("a", "b") * 4]
-    assert served == ranking[:8]
-    assert fresh.post("/activelearning/coldstart", {"client_id": "b"}).json["rank"] == 9
-
-
-def test_labels_skips_and_an_exhausted_pool(fresh, demo):
+def test_two_annotators_share_the_ranking_until_it_is_exhausted(fresh, demo):
     ranking = fresh.ranking()
     first = fresh.next_sample(client_id="a")
     assert first["id"] == ranking[0] and first["rank"] == 1 and first["reason"]
-    assert fresh.label(first["id"], true_mask(demo, first["id"])).status == 200
-    second = fresh.next_sample(client_id="a")["id"]
-    third = fresh.next_sample(client_id="a", skip=second)["id"]
-    assert [second, third] == ranking[1:3]
+    served = [fresh.next_sample(client_id=who)["id"] for who in ("b", "a", "b", "a", "b")]
+    assert served == ranking[1:6]
+    assert fresh.label(ranking[0], true_mask(demo, ranking[0])).status == 200
+    assert fresh.next_sample(client_id="a", skip=ranking[1])["id"] == ranking[6]
     for image in ranking[2:]:
         assert fresh.label(image, true_mask(demo, image)).status == 200
     for strategy in ("coldstart", "uncertainty", "random", "first"):
         assert fresh.next_sample(strategy, client_id="a") == {}
-    assert sorted(p.stem for p in (fresh.studies / "labels" / "final").rglob("*.png")) == sorted(
-        stem_of(image) for image in ranking if image != second
-    )
+    labelled = sorted(path.stem for path in (fresh.studies / "labels" / "final").rglob("*.png"))
+    assert labelled == sorted(stem_of(image) for image in ranking if image != ranking[1])
 
 
 def test_images_that_arrive_later_are_ranked_after_the_others(fresh, demo):
     before = fresh.ranking()
-    late = sorted((demo / "images").iterdir())[COUNT:]
+    *late, upload = sorted((demo / "images").iterdir())[COUNT:]
     for image in late:
         shutil.copy(image, fresh.studies / image.name)
+    answer = fresh.send("PUT", "/datastore/image", {"file": (upload.name, upload.read_bytes())}, image="clinic c/late")
+    assert answer.status == 200
+    assert (fresh.studies / "clinic c" / "late.jpg").read_bytes() == upload.read_bytes()
     served = fresh.next_sample(client_id="a")["id"]  # finds them, and has them ranked in the background
     assert served == before[0]
-    after = fresh.wait_for_ranking(COUNT + len(late))
-    assert after[:COUNT] == before and set(after[COUNT:]) == {image.stem for image in late}
+    after = fresh.wait_for_ranking(COUNT + len(late) + 1)
+    assert after[:COUNT] == before and set(after[COUNT:]) == {*(image.stem for image in late), "clinic c/late"}
 
 
 def test_the_other_strategies_serve_as_they_say(server):
@@ -179,6 +177,7 @@ def test_a_viewer_s_format_is_given_where_it_is_asked_for(server, tmp_path):
         ("empty", 400),
         ("no image", 422),
         ("a JPEG", 422),
+        ("without a suffix", 422),
         ("of an unknown image", 404),
         ("under a tag that leaves the folder", 400),
     ],
@@ -196,6 +195,8 @@ def test_a_bad_label_is_refused_and_changes_nothing(server, tmp_path, what, stat
         mask.write_bytes(b"label " * 50)
     elif what == "a JPEG":
         mask = png(np.zeros((height, width), np.uint8), tmp_path, "mask.jpg")
+    elif what == "without a suffix":
+        mask = mask.rename(tmp_path / "mask")
     elif what == "of an unknown image":
         image = "../img_0000"
     else:
@@ -230,14 +231,6 @@ def test_an_image_is_not_removed_over_the_network(server):
     assert server.account() == before
 
 
-def test_an_uploaded_image_joins_the_pool(fresh, demo):
-    late = sorted((demo / "images").iterdir())[COUNT]
-    answer = fresh.send("PUT", "/datastore/image", {"file": (late.name, late.read_bytes())}, image="clinic c/late")
-    assert answer.status == 200 and (fresh.studies / "clinic c" / "late.jpg").read_bytes() == late.read_bytes()
-    fresh.next_sample(client_id="a")
-    assert fresh.wait_for_ranking(COUNT + 1)[-1] == "clinic c/late"
-
-
 def test_a_bad_inference_is_refused(server, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     assert server.infer(file=tmp_path / "a.png").status == 422
@@ -249,10 +242,8 @@ def test_a_bad_inference_is_refused(server, tmp_path):
     assert server.post("/activelearning/unknown").status == 404
 
 
-def test_an_nrrd_label_of_3d_slicer_is_kept_as_nifti(fresh, tmp_path, label_python):
-    import subprocess
-
-    width, height = Image.open(fresh.studies / "img_0001.png").size
+def test_an_nrrd_label_of_3d_slicer_is_kept_as_nifti(server, tmp_path, label_python):
+    width, height = Image.open(server.studies / "img_0001.png").size
     code = f"""
 import numpy, nrrd
 mask = numpy.zeros(({width}, {height}, 1), numpy.uint8)
@@ -261,11 +252,13 @@ nrrd.write({str(tmp_path / "mask.nrrd")!r}, mask, {{"space": "left-posterior-sup
     "space directions": numpy.eye(3), "space origin": numpy.zeros(3), "kinds": ["domain"] * 3}})
 """
     subprocess.run([str(label_python), "-c", code], check=True)
-    assert fresh.label("img_0001", tmp_path / "mask.nrrd").status == 200
-    kept = fresh.studies / "labels" / "final" / "img_0001.nii.gz"
+    assert server.label("img_0001", tmp_path / "mask.nrrd").status == 200
+    kept = server.studies / "labels" / "final" / "img_0001.nii.gz"
     values = np.asarray(nibabel.load(kept).dataobj)
     assert values.shape == (width, height, 1) and values[5:20, 3:9].all() and values.sum() == 15 * 6
-    assert fresh.get("/datastore/").json["completed"] == 1
+    assert server.get("/datastore/").json["completed"] == 1
     corrected = png(np.full((height, width), 255, np.uint8), tmp_path)
-    assert fresh.label("img_0001", corrected).status == 200
-    assert not kept.exists() and fresh.get("/datastore/").json["completed"] == 1
+    assert server.label("img_0001", corrected).status == 200
+    assert not kept.exists() and server.get("/datastore/").json["completed"] == 1
+    assert server.delete("/datastore/label", id="img_0001", tag="final").status == 200
+    assert server.get("/datastore/").json["completed"] == 0

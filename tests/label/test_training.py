@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def demo(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def server(start_server, demo, unskilled, tmp_path) -> Server:
+def server(start_server, demo, unskilled, tmp_path) -> Iterator[Server]:
     """A server whose model knows nothing yet, on the first ``POOL`` images."""
     (tmp_path / "studies").mkdir()
     for image in sorted((demo / "images").iterdir())[:POOL]:
@@ -34,7 +35,8 @@ def server(start_server, demo, unskilled, tmp_path) -> Server:
     options = ("--modality", "dermoscopy", "--model", unskilled("dermoscopy"))
     started = start_server(tmp_path / "studies", tmp_path / "out", *options)
     started.wait_for_ranking(POOL)
-    return started
+    yield started
+    started.stop()
 
 
 def annotate(server: Server, demo: Path, count: int, strategy: str = "coldstart") -> list[str]:
