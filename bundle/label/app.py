@@ -19,7 +19,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import tasks
 
 from bundle import __version__
+from bundle.label.archive import Archive
 from bundle.label.datastore import StudyFolder
+from bundle.label.dicomweb import ArchiveClient
 from bundle.label.inference import PredrawTask
 from bundle.label.models import PackagedModel
 from bundle.label.plan import Plan
@@ -62,9 +64,11 @@ class ColdStartApp(MONAILabelApp):
         )
 
     def init_datastore(self) -> Datastore:
-        """The folder of images; an address goes the way of MONAI Label's own datastores."""
+        """The folder of images, or the archive at an address."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            client = ArchiveClient.connect(self.studies.rstrip("/"))
+            search = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
+            return Archive(client, Path(self.app_dir) / "archive", self.main_model.modality, search)
         return StudyFolder(self.studies, self.main_model.modality, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY)
 
     def init_infers(self) -> dict[str, InferTask]:

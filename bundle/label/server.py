@@ -20,7 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bundle.commands import run_verb
+from bundle.data.modality import load_modality
 from bundle.label.models import PackagedModel
+from bundle.label.orthanc import HOST as LOOPBACK
+from bundle.label.orthanc import Orthanc
 from bundle.label.plan import Plan
 from bundle.label.stand_in import write_stand_in
 from bundle.run.atomic import OutputExists
@@ -39,9 +42,16 @@ Start a MONAI Label server for a folder of images or a DICOMweb address, and pri
   bash scripts/label_server.sh --studies photos --modality dermoscopy \\
       --weights run/pretrain/model_ssl_pretrained.pt --conf strategy maxherding
 
-Labels go to STUDIES/labels/final. Models, ranks and logs go to OUT; the same command goes on with them.
+  # radiographs of a PACS, or DICOM files in a PACS that is started along; both are seen in the browser, at /ohif
+  bash scripts/label_server.sh --studies http://127.0.0.1:8042/dicom-web --modality chest_xray
+  bash scripts/label_server.sh --studies dicom --with-orthanc --modality chest_xray
+
+Labels go to STUDIES/labels/final, or into the PACS. Models, ranks and logs go to OUT; the same
+command goes on with them.
 """
 
+# Of an archive, which holds more kinds than a folder that was chosen to be annotated.
+SEARCHED = {"radiograph": "CR,DX", "picture": "XC,DMS"}
 HOST = "127.0.0.1"  # MONAI Label asks nobody for a password unless told to: docs/how-to/monai-label.md
 START_SECONDS = 600  # imports alone take a minute on a busy machine
 STOP_SECONDS = 10  # for open requests; what is still there then is killed
@@ -51,9 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a server as the options say; the exit code is 0 when it was stopped."""
     args = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Ctrl-C, so that what was started is stopped
     try:
-        app = lay_out(args)
-        return serve(app, host=args.host, port=args.port or free_port(args.host))
+        with contextlib.ExitStack() as started:
+            app = lay_out(args)
+            if args.with_orthanc:
+                orthanc = started.enter_context(
+                    Orthanc(app.folder / "orthanc", app.folder / "logs" / "orthanc.log", free_port(LOOPBACK))
+                )
+                logger.info("%d new files are in Orthanc at %s", orthanc.fill(app.studies), orthanc.address)
+                app = dataclasses.replace(app, studies=orthanc.address)
+            return serve(app, host=args.host, port=args.port or free_port(args.host))
+    except KeyboardInterrupt:
+        return 0
     except (ValueError, OSError) as error:
         print(f"label_server: {error}", file=sys.stderr)
         return 2
@@ -67,11 +87,13 @@ class App:
         folder: what ``monailabel start_server --app`` is given.
         studies: the images' folder or address.
         conf: its ``--conf`` pairs.
+        search: what images of an archive must match, DICOM attribute to value.
     """
 
     folder: Path
     studies: str
     conf: Mapping[str, str]
+    search: Mapping[str, str]
 
 
 def lay_out(args: argparse.Namespace) -> App:
@@ -83,6 +105,8 @@ def lay_out(args: argparse.Namespace) -> App:
     conf = dict(args.conf)
     Plan.from_conf(conf)
     remote = args.studies.startswith(("http://", "https://"))
+    if remote and args.with_orthanc:
+        raise ValueError(f"--with-orthanc takes a folder of DICOM files as --studies, got {args.studies}")
     if not remote and not Path(args.studies).is_dir():
         raise ValueError(f"--studies must be a folder of images or an http address, got {args.studies}")
     studies = args.studies if remote else str(Path(args.studies).resolve())
@@ -100,7 +124,8 @@ def lay_out(args: argparse.Namespace) -> App:
     shutil.copyfile(main_py, folder / "main.py")
     for name in ("tmp", "sessions", "logs", "bin", "lib"):
         (folder / name).mkdir(exist_ok=True)
-    return App(folder, studies, {"models": ",".join(names), "zoo_source": "local", "sam2": "false", **conf})
+    conf = {"models": ",".join(names), "zoo_source": "local", "sam2": "false", **conf}
+    return App(folder, studies, conf, {"Modality": SEARCHED[load_modality(args.modality[0]).reader]})
 
 
 def serve(app: App, *, host: str, port: int) -> int:
@@ -120,7 +145,7 @@ def serve(app: App, *, host: str, port: int) -> int:
         # A session of its own: trainings are the server's children, and all end together.
         process = subprocess.Popen(
             command,
-            env=environment(app.folder),
+            env=environment(app.folder, app.search),
             cwd=app.folder / "bin",  # an id that is a file's name here would be taken for that file
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -154,14 +179,14 @@ def _watch(process: subprocess.Popen[bytes], address: str, log: Path, stopped: S
     return process.returncode or 1
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, search: Mapping[str, str]) -> dict[str, str]:
     """The variables of the server's process."""
     paths = [str(bundle_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
     defaults = {
         # The app lists a folder by itself; these are for MONAI Label's own app and its remote datastores.
         "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(["*.dcm", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.nii.gz"]),
         "MONAI_LABEL_DICOMWEB_CONVERT_TO_NIFTI": "false",  # the conversion loses window and photometric interpretation
-        "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps({"Modality": "CR"}),
+        "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps(search),
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "1",  # s; with the default of two hours a labelled image is served again
         "MONAI_LABEL_TRACKING_ENABLED": "false",
     }
@@ -216,6 +241,9 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar=("NAME", "VALUE"),
         help="strategy, option.NAME, budget, criterion, seed or lease_minutes; may be given several times",
+    )
+    parser.add_argument(
+        "--with-orthanc", action="store_true", help="copy the DICOM files of --studies into a PACS of this server's own"
     )
     parser.add_argument("--stock", action="store_true", help="MONAI Label's own app for bundles, without the ranking")
     return parser

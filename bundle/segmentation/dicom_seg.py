@@ -65,7 +65,7 @@ def write_segmentation(
 
 
 def segmentation_object(
-    source: str | os.PathLike[str], mask: np.ndarray, modality: Modality, *, weights: str = ""
+    source: str | os.PathLike[str], mask: np.ndarray, modality: Modality, *, weights: str = "", drawn: bool = False
 ) -> Dataset:
     """A DICOM Segmentation of one image; UIDs are new with every call, since each object is another one.
 
@@ -76,6 +76,7 @@ def segmentation_object(
             ``modality.labels[i]``.
         modality: gives the labels and their codes; a label without a code is a "Body structure".
         weights: fingerprint of the weights that made the mask, noted as a parameter of the algorithm.
+        drawn: a person has drawn or corrected the mask, so its segments are SEMIAUTOMATIC and not AUTOMATIC.
 
     Raises:
         UnreadableImage: the source is no DICOM, or lacks what a reference needs. No value of the header is in the
@@ -90,7 +91,7 @@ def segmentation_object(
                 source_images=[_template(origin)],
                 pixel_array=plane,
                 segmentation_type=SegmentationTypeValues.BINARY,
-                segment_descriptions=_descriptions(modality, weights),
+                segment_descriptions=_descriptions(modality, weights, drawn=drawn),
                 series_instance_uid=generate_uid(),
                 series_number=SERIES_NUMBER,
                 sop_instance_uid=generate_uid(),
@@ -149,7 +150,7 @@ def _numbers(header: Dataset, tag: str, count: int) -> bool:
     return len(values) == count and all(map(math.isfinite, values))
 
 
-def _descriptions(modality: Modality, weights: str) -> list[SegmentDescription]:
+def _descriptions(modality: Modality, weights: str, *, drawn: bool) -> list[SegmentDescription]:
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=MAKER,
         family=_concept(ARTIFICIAL_INTELLIGENCE),
@@ -157,6 +158,7 @@ def _descriptions(modality: Modality, weights: str) -> list[SegmentDescription]:
         parameters={"modality": text(modality.name), **({"weights": weights} if weights else {})},
     )
     generic = LabelCode(**vars(BODY_STRUCTURE), category=BODY_STRUCTURE)
+    kind = SegmentAlgorithmTypeValues.SEMIAUTOMATIC if drawn else SegmentAlgorithmTypeValues.AUTOMATIC
     described = []
     for number, label in enumerate(modality.labels, start=1):
         code = modality.codes.get(label, generic)
@@ -166,7 +168,7 @@ def _descriptions(modality: Modality, weights: str) -> list[SegmentDescription]:
                 segment_label=text(label),
                 segmented_property_category=_concept(code.category),
                 segmented_property_type=_concept(code),
-                algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_type=kind,
                 algorithm_identification=algorithm,
             )
         )
