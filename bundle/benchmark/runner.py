@@ -189,7 +189,7 @@ class Runner:
                 run_workflow(
                     "embed",
                     {
-                        "modality": bench.modality,
+                        "spec": bench.modality,
                         "datalist": bench.datalist,
                         "weights": bench.embedding_weights,
                         "features": setting.features,
@@ -223,6 +223,6 @@ def pretrained_weights(
             logger.info("pretraining on %d images; with --ssl-weights it is left out", len(datalist.ids("pool")))
             run_workflow(
                 "pretrain",
-                {"modality": modality, "datalist": datalist, "preprocessing": pool, "output_dir": place, **given},
+                {"spec": modality, "datalist": datalist, "preprocessing": pool, "output_dir": place, **given},
             )
     return weights

@@ -25,7 +25,17 @@ _WATCHED = "@train#history"
 _OF_A_RUN = ("modality", "warm_start", "start", "seed", "steps", "size", "data")
 
 # Knobs that every run sets for itself.
-_SET_BY_RUNS = ("modality", "datalist", "dataset_dir", "output_dir", "warm_start", "ssl_weights", "seed", "epochs")
+_SET_BY_RUNS = (
+    "modality",
+    "spec",
+    "datalist",
+    "dataset_dir",
+    "output_dir",
+    "warm_start",
+    "ssl_weights",
+    "seed",
+    "epochs",
+)
 
 # Settings that came after the first rows were measured, with the value that leaves a training what it was before. At
 # that value they are no part of the recipe, so that a new knob does not make every run anew.
@@ -45,7 +55,7 @@ def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, A
     for name in knobs:
         if name.split("#")[0] in _SET_BY_RUNS:
             raise ValueError(f"every run sets {name} for itself, so --set cannot; leave it out")
-    overrides = {"modality": modality, "warm_start": "none", "train#dataset#data": (), **knobs}
+    overrides = {"spec": modality, "warm_start": "none", "train#dataset#data": (), **knobs}
     parser = open_workflow("train", overrides).parser
     settings = parser.get_parsed_content("settings")
     augmentation = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(modality.augmentation).items()}
@@ -90,7 +100,7 @@ def train(
         run_workflow(
             "train",
             {
-                "modality": modality,
+                "spec": modality,
                 "datalist": datalist,
                 "output_dir": folder,
                 "warm_start": start,

@@ -15,7 +15,7 @@ def test_the_recipe_has_the_knobs_of_the_config_and_what_was_set(repository):
     recipe = training_recipe(modality, {})
     for name in ("batch_size", "learning_rate", "weight_decay", "dropout", "epoch_length"):
         assert recipe[name] == config[name]
-        assert training_recipe(modality, {name: 1})[name] == 1
+        assert training_recipe(modality, {name: config[name] / 2 if name == "dropout" else 7})[name] != config[name]
     assert recipe["precision"] in ("bf16", "fp32") and recipe["device"] in ("cpu", "cuda")
     assert recipe["augmentation"]["rotation"] == modality.augmentation.rotation
     assert training_recipe(modality, {"train#loss#weights": [1, 0, 0]}) == recipe | {"train#loss#weights": [1, 0, 0]}
