@@ -87,20 +87,26 @@ class TrainingDomain:
         self._ranges = {"sharpness": usual_range(sharp), "brightness": usual_range(bright)}
 
 
-def domain_images(
-    datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]], training: Sequence[Mapping[str, Any]]
-) -> Sequence[Mapping[str, Any]]:
-    """The images that stand for the domain: the pool that the training images were chosen from, else these.
+def training_domain(
+    datalist: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+    training: Sequence[Mapping[str, Any]],
+    *,
+    modality: Modality,
+    seed: int = 0,
+) -> TrainingDomain:
+    """The domain of a training: the pool that its images were chosen from, else these images.
 
     The pool shows what the hospital has, and is there when five images are labelled.
 
     Args:
         datalist: as of ``entries_from``; a path that is not there, as in MONAI Label, means that there is no pool.
         training: entries of the training section.
+        modality: of the images.
+        seed: of the draw among them.
     """
-    if isinstance(datalist, (str, os.PathLike)) and not Path(datalist).is_file():
-        return training
-    return entries_from(datalist, "pool") or training
+    listed = not isinstance(datalist, (str, os.PathLike)) or Path(datalist).is_file()
+    pool = entries_from(datalist, "pool") if listed else []
+    return TrainingDomain(pool or training, modality=modality, seed=seed)
 
 
 def describe(network: UNet, canvases: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from sklearn.covariance import LedoitWolf
 
 from bundle.data.modality import load_modality
 from bundle.network import UNet
-from bundle.segmentation.domain import FEWEST, IMAGES, TrainingDomain, domain_images, fit, out_of_domain
+from bundle.segmentation.domain import FEWEST, IMAGES, TrainingDomain, fit, out_of_domain, training_domain
 
 MODALITY = load_modality("dermoscopy")
 
@@ -99,5 +99,6 @@ def test_an_image_that_is_gone_is_left_out_with_a_warning(images, caplog):
 
 
 def test_the_pool_stands_for_the_domain_and_the_training_images_where_there_is_no_datalist(tmp_path, images):
-    assert domain_images(tmp_path / "datalist.json", images[:3]) == images[:3]
-    assert len(domain_images(images, images[:3])) == len(images)
+    alone = training_domain(tmp_path / "datalist.json", images[:3], modality=MODALITY)
+    assert alone.entries == images[:3]
+    assert len(training_domain(images, images[:3], modality=MODALITY).entries) == len(images)
