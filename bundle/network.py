@@ -81,8 +81,7 @@ class UNet(nn.Module):
         The averages of the three deepest levels, each at length 1 before they are put side by side, so that none
         outweighs the others.
         """
-        parts = [level.mean(dim=(2, 3)) for level in reversed(self._levels(image)[-3:])]
-        return torch.cat([nn.functional.normalize(part, dim=1) for part in parts], dim=1) / len(parts) ** 0.5
+        return self._describe(self._levels(image))
 
     def describe_places(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Descriptor of each image, (B, filters[-1]), and of its places, (B, filters[2], W / 4, H / 4)."""
@@ -101,21 +100,22 @@ class UNet(nn.Module):
 
         In evaluation mode, too, for those who look at more than the main head.
         """
-        logits: list[torch.Tensor] = []
-        features = self.decode(image)
-        for i, head in enumerate(self.heads):
-            x = head(features[i])
-            if i > 0:
-                x = x.float().contiguous()  # few channels: plane by plane takes half the time of pixel by pixel
-                x = nn.functional.interpolate(x, size=image.shape[2:], mode="bilinear", align_corners=False)
-            logits.append(x)
-        return torch.stack(logits, dim=1)
+        return self._read_heads(self.decode(image))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits: in evaluation the main head's (B, out_channels, W, H), in training all of forward_heads."""
         if self.training:
             return self.forward_heads(image)
         return self.heads[0](self.decode(image)[0])
+
+    def inspect(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """A mask and what it can be judged by, in one pass.
+
+        Returns:
+            ``heads``, see :meth:`forward_heads`; and ``descriptor``, see :meth:`describe_scales`.
+        """
+        levels = self._levels(image)
+        return {"heads": self._read_heads(self._decode(levels)), "descriptor": self._describe(levels)}
 
     def forward_passes(self, image: torch.Tensor, passes: int) -> torch.Tensor:
         """Logits of the main head for one image (1, C, W, H) under draws of dropout: (passes, out_channels, W, H).
@@ -150,6 +150,38 @@ class UNet(nn.Module):
                 x = self.dropout(x)
             features.append(x)
         return [features[-1], features[-2], features[-3]]
+
+    def _read_heads(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """Logits of every head, at full resolution, of what ``_decode`` gave."""
+        logits: list[torch.Tensor] = []
+        for i, head in enumerate(self.heads):
+            x = head(features[i])
+            if i > 0:
+                x = x.float().contiguous()  # few channels: plane by plane takes half the time of pixel by pixel
+                x = nn.functional.interpolate(x, size=features[0].shape[2:], mode="bilinear", align_corners=False)
+            logits.append(x)
+        return torch.stack(logits, dim=1)
+
+    def _describe(self, levels: list[torch.Tensor]) -> torch.Tensor:
+        """Descriptor at three scales of what ``_levels`` gave."""
+        parts = [level.mean(dim=(2, 3)) for level in reversed(levels[-3:])]
+        return torch.cat([nn.functional.normalize(part, dim=1) for part in parts], dim=1) / len(parts) ** 0.5
+
+
+class Inspection(nn.Module):
+    """A U-Net that engines call for :meth:`UNet.inspect` instead of its mask alone.
+
+    Args:
+        unet: the network; its parameters are shared, not copied.
+    """
+
+    def __init__(self, unet: UNet) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """See :meth:`UNet.inspect`."""
+        return self.unet.inspect(image)
 
 
 class PretrainingNetwork(nn.Module):

@@ -99,17 +99,24 @@ class PrecisionInferer(Inferer):
         self.device = torch.device(device)
         self.precision = choose_precision(self.device, precision)
 
-    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Run ``network`` on ``inputs`` (B, C, W, H)."""
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run ``network`` on ``inputs`` (B, C, W, H); what it gives is a tensor, or a dictionary of tensors."""
         # Every operation on a MetaTensor copies its metadata; the network has no use for it.
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         plain = plain.to(self.device).contiguous(memory_format=torch.channels_last)
         training = getattr(network, "training", False)  # dropout draws for the batch of all processes
         draws = whole_batch_draws(len(plain)) if training else contextlib.nullcontext()
         with draws, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            output = network(plain, *args, **kwargs).float()
-        if isinstance(inputs, MetaTensor):
-            # MONAI's transforms find in a prediction's metadata how to invert it.
-            output = MetaTensor(output, meta=inputs.meta, applied_operations=inputs.applied_operations)
-            output.is_batch = inputs.is_batch
-        return output
+            output = network(plain, *args, **kwargs)
+        if isinstance(output, dict):
+            return {name: _finished(found, inputs) for name, found in output.items()}
+        return _finished(output, inputs)
+
+
+def _finished(output: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """In float32, with the metadata of the inputs: MONAI's transforms find there how to invert it."""
+    output = output.float()
+    if isinstance(inputs, MetaTensor):
+        output = MetaTensor(output, meta=inputs.meta, applied_operations=inputs.applied_operations)
+        output.is_batch = inputs.is_batch
+    return output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ class Weights:
         model: the U-Net's state dict, or the trained part of it.
         settings: ``modality``, ``in_channels``, ``out_channels``, ``filters`` and what else the training recorded.
         heads: state dicts of self-supervision's heads, by name; empty for fine-tuned weights.
+        reference: what the training images looked like to the network (:mod:`bundle.segmentation.domain`); empty where
+            none was taken.
     """
 
     model: dict[str, torch.Tensor]
     settings: dict[str, Any]
     heads: dict[str, dict[str, torch.Tensor]]
+    reference: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
 
 
 def save_weights(
@@ -41,6 +44,7 @@ def save_weights(
     settings: Mapping[str, Any],
     *,
     heads: Mapping[str, nn.Module] | None = None,
+    reference: Mapping[str, torch.Tensor] | None = None,
     parts: tuple[str, ...] | None = None,
     half: bool = False,
 ) -> Path:
@@ -51,6 +55,7 @@ def save_weights(
         network: the U-Net.
         settings: plain values to keep beside the weights.
         heads: further modules by name.
+        reference: of the training images, see :class:`Weights`.
         parts: names of the U-Net's parts to keep, such as ``encoder`` or ``decoder.0``; all where None.
         half: float16, half the size; loading gives float32 again.
     """
@@ -59,6 +64,8 @@ def save_weights(
     content: dict[str, Any] = {"model": _portable(state, half), "settings": network_settings(network) | dict(settings)}
     if heads:
         content["heads"] = {name: _portable(module.state_dict(), half) for name, module in heads.items()}
+    if reference:
+        content["reference"] = _portable(reference, half=False)  # inverse spreads may leave the range of float16
     return write_tensors(path, content)
 
 
@@ -84,6 +91,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         model=_full(content["model"]),
         settings=dict(content.get("settings", {})),
         heads={name: _full(state) for name, state in content.get("heads", {}).items()},
+        reference=_full(content.get("reference", {})),
     )
 
 
@@ -97,6 +105,8 @@ def halve_weights(source: str | os.PathLike[str], target: str | os.PathLike[str]
     content: dict[str, Any] = {"model": _portable(weights.model, half=True), "settings": weights.settings}
     if weights.heads:
         content["heads"] = {name: _portable(state, half=True) for name, state in weights.heads.items()}
+    if weights.reference:
+        content["reference"] = _portable(weights.reference, half=False)
     return write_tensors(target, content)
 
 
@@ -148,6 +158,7 @@ class SaveWeights:
         network: the U-Net.
         settings: travel with the weights.
         best: the weight file of the best epoch, written when :meth:`saw` reports a higher score; None for none.
+        reference: takes the reference of the training images that goes into the files; None for none.
     """
 
     def __init__(
@@ -156,21 +167,22 @@ class SaveWeights:
         network: UNet,
         settings: Mapping[str, Any],
         best: str | os.PathLike[str] | None = None,
+        reference: Callable[[UNet], Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
         self.path, self.network, self.settings, self.best = path, network, dict(settings), best
+        self.reference = reference
         self.best_score = float("-inf")
 
     def attach(self, engine: Engine) -> None:
         """Save when ``engine`` has completed."""
-        engine.add_event_handler(Events.COMPLETED, ranks.only_first(self._save))
+        save = ranks.only_first(self._save)
+        engine.add_event_handler(Events.COMPLETED, lambda _: save(self.path, self.settings))
 
     def saw(self, score: float) -> None:
         """Tell the score of the current weights, higher is better."""
         if self.best is not None and score > self.best_score:
             self.best_score = score
-            ranks.only_first(save_weights)(
-                self.best, self.network, self.settings | {"validation_dice": round(score, 5)}
-            )
+            ranks.only_first(self._save)(self.best, self.settings | {"validation_dice": round(score, 5)})
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far."""
@@ -180,8 +192,9 @@ class SaveWeights:
         """Go on from this best score."""
         self.best_score = state["best_score"]
 
-    def _save(self, _: Engine) -> None:
-        save_weights(self.path, self.network, self.settings)
+    def _save(self, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+        reference = self.reference(self.network) if self.reference is not None else None
+        save_weights(path, self.network, settings, reference=reference)
 
 
 def _portable(state: Mapping[str, torch.Tensor], half: bool) -> dict[str, torch.Tensor]:

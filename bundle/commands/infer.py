@@ -12,8 +12,12 @@ Predict a mask for every image below a folder.
   coldstart infer --images new_images --model run/train/model.pt --modality dermoscopy --out masks
   coldstart infer --images /archive/cr --modality chest_xray --model models/model_chest_xray.pt --dicom-seg --out masks
 
+  # what the network is not sure of is left to a person: OUT/review.csv, the drafts in OUT/review
+  coldstart infer --images new_images --modality dermoscopy --refuse-below 0.9 --out masks
+
 OUT gets a PNG for every picture and a NIfTI for every DICOM file, of the input's own size and geometry and named by its
-id, predictions.csv (id, image, mask), and quarantine.csv with what could not be read and why.
+id; predictions.csv with the confidence and quality of every mask; and quarantine.csv with what could not be read and
+why.
 Research software: not a medical device.
 """
 
@@ -40,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write the outlines drawn on the image as a DICOM picture, for viewers that show no segmentation",
     )
+    parser.add_argument(
+        "--refuse-below",
+        type=float,
+        metavar="X",
+        help="leave masks of a confidence below X (0 to 1), and images out of the domain, to a person in review.csv",
+    )
     add_workflow_options(parser, seed=False)
 
 
@@ -58,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         frames=args.frames,
         dicom_seg=True if args.dicom_seg else None,
         dicom_overlay=True if args.dicom_overlay else None,
+        refuse_below=args.refuse_below,
     )
     folder = run_claimed("infer", args.out, overrides, overwrite=args.overwrite)
     print(folder / "predictions.csv")

@@ -24,6 +24,12 @@ examples:
   python -m scripts.make_datalist --images images --masks masks --modality dermoscopy \\
       --test-fraction 0.2 --group '(P[0-9]+)_' --out run/datalist.json
 
+  # what CVAT exported; two people drew, in masks/anna and masks/ben
+  python -m scripts.make_datalist --images images --masks annotations.xml --label nevus=lesion --label ruler= \
+      --modality dermoscopy --out run/datalist.json
+  python -m scripts.make_datalist --images images --masks masks --annotators staple --modality dermoscopy \
+      --out run/datalist.json
+
   # a DICOM export, with a split that is already decided (columns id and split)
   python -m scripts.make_datalist --images export --modality chest_xray --split-csv split.csv --out run/datalist.json
 """
@@ -44,7 +50,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--masks",
         type=Path,
         metavar="DIR",
-        help="folder of the masks, named as the images (_mask and the like may follow)",
+        help="folder of the masks, named as the images (_mask and the like may follow), or a CVAT or COCO file",
+    )
+    parser.add_argument(
+        "--annotators",
+        metavar="RULE",
+        choices=("consensus", "first", "staple"),
+        help="several people drew, each in a folder of their name below --masks: consensus, first or staple",
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=LABEL",
+        help="what annotators call a label of the modality; an empty LABEL leaves the objects out; may be repeated",
+    )
+    parser.add_argument(
+        "--copies",
+        type=Path,
+        metavar="DIR",
+        help="folder of select_samples --copy-to: the masks have the names of its copies",
     )
     split = parser.add_mutually_exclusive_group()
     split.add_argument(
@@ -92,6 +117,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--out must name a .json file, got {out}")
     if out.exists() and not args.overwrite:
         raise OutputExists(out)
+    for option in ("annotators", "label", "copies"):
+        if getattr(args, option) and not args.masks:
+            raise ValueError(f"--{option} says how masks are to be read, so it needs --masks")
+    label_names = dict(_name_and_label(text) for text in args.label)
     clear_leftovers(out.parent)
     tables = {"split_csv": file_fingerprint(args.split_csv)} if args.split_csv else {}
     record = RunRecord("make_datalist", settings=vars(args), seed=args.seed, fingerprints=tables)
@@ -104,6 +133,10 @@ def run(args: argparse.Namespace) -> int:
                 modality=args.modality,
                 key_file=out.parent / KEY_FILE,
                 masks=args.masks,
+                annotators=args.annotators,
+                label_names=label_names,
+                drawn=out.parent / f"{out.stem}_labels",
+                copies=args.copies,
                 test_fraction=args.test_fraction,
                 split_csv=args.split_csv,
                 validation_fraction=args.validation_fraction,
@@ -128,6 +161,13 @@ def run(args: argparse.Namespace) -> int:
     print(quarantine.summary())
     print(out)
     return 0
+
+
+def _name_and_label(text: str) -> tuple[str, str]:
+    name, equals, label = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"--label takes NAME=LABEL, such as 'left lung=lung', got {text!r}")
+    return name, label.strip()
 
 
 def _summary(datalist: Datalist) -> list[str]:

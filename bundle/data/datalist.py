@@ -29,7 +29,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bundle.data.identity import Pseudonyms, derive_id
 from bundle.data.modality import Modality, load_modality
@@ -38,6 +38,9 @@ from bundle.data.tree import ImageTree, root_of
 from bundle.run.atomic import write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import content_fingerprint
+
+if TYPE_CHECKING:
+    from bundle.data.annotations.folder import AnnotationFolder
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +175,10 @@ def make_datalist(
     modality: str | os.PathLike[str],
     key_file: str | os.PathLike[str],
     masks: str | os.PathLike[str] | None = None,
+    annotators: str | None = None,
+    label_names: Mapping[str, str] | None = None,
+    drawn: str | os.PathLike[str] | None = None,
+    copies: str | os.PathLike[str] | None = None,
     test_fraction: float = 0.0,
     split_csv: str | os.PathLike[str] | None = None,
     validation_fraction: float = 0.1,
@@ -192,8 +199,15 @@ def make_datalist(
         images: the data root; walked with all its folders, hidden files left out. Or a zip archive, or a DICOMDIR.
         modality: name of a modality, or the path of the user's own.
         key_file: the secret of the pseudonyms of DICOM files, made when it is needed and not there.
-        masks: folder of the masks. A mask belongs to the image with the same path below its folder, suffixes aside; the
-            mask's name may end in ``_mask``, ``_segmentation``, ``_seg`` or ``_label``.
+        masks: folder of the masks, or one file of annotations. A mask belongs to the image with the same path below
+            its folder, suffixes aside; the mask's name may end in ``_mask``, ``_segmentation``, ``_seg`` or ``_label``.
+            CVAT and COCO files name their images, and DICOM segmentations refer to them.
+        annotators: rule that makes one mask of several people's, ``consensus``, ``first`` or ``staple``; their masks
+            lie in a folder of each one's name. None where there is one.
+        label_names: what annotators call structures to the modality's label, ``background``, or an empty text for what
+            is to be left out.
+        drawn: folder for the masks that are not pictures yet; needed for such.
+        copies: folder of handed-over images (:mod:`bundle.data.handover`) whose names the masks have.
         test_fraction: part of the images for the test, 0 to below 1, whether they have masks or not.
         split_csv: instead, a table with the columns id and split (pool, training, validation, test).
         validation_fraction: part of the labelled pool for validation, 0 to below 1.
@@ -208,18 +222,19 @@ def make_datalist(
     Raises:
         ValueError: nothing readable, or a request that cannot be met.
     """
+    from bundle.data.annotations.matching import names_of_copies
+    from bundle.data.handover import TABLE as COPIES_TABLE
     from bundle.data.inventory import take_inventory  # brings MONAI along, which a mere load has no need of
 
     kind = load_modality(modality)
-    label_root = Path(masks).resolve() if masks is not None else None
-    if label_root is not None and not label_root.is_dir():
-        raise ValueError(f"--masks must be a folder, got {label_root}")
+    labels = _annotations(kind, masks, annotators, label_names, drawn)
     unpacked = Path(unpacked).resolve() if unpacked is not None else None
-    tree = ImageTree(images, unpacked=unpacked, leave_out=[label_root] if label_root else [])
+    tree = ImageTree(images, unpacked=unpacked, leave_out=[labels.place] if labels is not None else [])
     entries = take_inventory(
         tree,
         modality=kind,
-        masks=label_root,
+        masks=labels,
+        copies=names_of_copies(Path(copies) / COPIES_TABLE) if copies is not None else None,
         pseudonyms=Pseudonyms(key_file, keep=keep_uids),
         group=group,
         quarantine=quarantine if quarantine is not None else Quarantine(tree.root),
@@ -234,7 +249,8 @@ def make_datalist(
     )
     own = Path(modality).suffix in (".yaml", ".yml")
     used = unpacked if unpacked is not None and unpacked.is_dir() and not tree.root.is_relative_to(unpacked) else None
-    return Datalist(str(Path(modality).resolve()) if own else kind.name, tree.root, label_root, sections, used)
+    name = str(Path(modality).resolve()) if own else kind.name
+    return Datalist(name, tree.root, labels.root if labels is not None else None, sections, used)
 
 
 def load_datalist(path: str | os.PathLike[str]) -> Datalist:
@@ -320,6 +336,26 @@ def entries_from(
     entries = [{"id": derive_id(entry["image"], base), **entry} for entry in entries]
     _check_unique(entries, "the data list")
     return sorted(entries, key=lambda entry: entry["id"])
+
+
+def _annotations(
+    modality: Modality,
+    masks: str | os.PathLike[str] | None,
+    annotators: str | None,
+    label_names: Mapping[str, str] | None,
+    drawn: str | os.PathLike[str] | None,
+) -> AnnotationFolder | None:
+    from bundle.data.annotations.folder import AnnotationFolder
+    from bundle.data.annotations.names import LabelNames
+
+    if masks is None:
+        return None
+    place = Path(masks).resolve()
+    if not place.exists():
+        raise ValueError(f"--masks must be a folder of masks or a file of annotations, got {place}")
+    names = LabelNames(modality.labels, codes=modality.codes, aliases=label_names)
+    folder = Path(drawn).resolve() if drawn is not None else None
+    return AnnotationFolder(place, modality=modality, names=names, rule=annotators, drawn=folder)
 
 
 def _root(file: Path, folder: Any, name: str) -> Path:

@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bundle.data import dicom, pictures
 from bundle.data.frames import split_frame, split_name
@@ -57,6 +57,19 @@ def derive_id(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str
 def is_plain(name: str) -> bool:
     """Whether a table can hold a name in one line: no control character, and nothing that UTF-8 cannot write."""
     return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
+
+
+def path_of_id(folder: str | os.PathLike[str], identifier: str, suffix: str) -> Path:
+    """The file of an id below ``folder``; an id with folders in it makes folders.
+
+    Raises:
+        ValueError: the id would lead out of the folder. Ids that are no paths of ours, as DICOM identifiers that are
+            kept as they are, may hold anything.
+    """
+    relative = PurePosixPath(identifier)
+    if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in identifier:
+        raise ValueError(f"id {identifier!r} would leave the output folder; ids are relative paths without '..'")
+    return Path(folder) / relative.parent / f"{relative.name}{suffix}"
 
 
 class Pseudonyms:

@@ -5,33 +5,30 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from bundle.data import dicom, nifti, pictures
+from bundle.data.annotations.matching import ImageIndex
 from bundle.data.frames import split_frame
 from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, strip_suffix
-from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import read_image
 from bundle.data.split import Entry
-from bundle.data.tree import ImageTree, walk
-from bundle.data.workers import worker_count
+from bundle.data.threads import in_threads
+from bundle.data.tree import ImageTree
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import file_fingerprint
+
+if TYPE_CHECKING:
+    from bundle.data.annotations.folder import AnnotationFolder
 
 logger = logging.getLogger(__name__)
 
 FRAMES = ("first", "all")
-MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_label")
-MASK_SUFFIXES = (*pictures.SUFFIXES, *nifti.SUFFIXES)
 Size = tuple[int, int]
-T = TypeVar("T")
 
 
 class NothingUsable(ValueError):
@@ -42,7 +39,8 @@ def take_inventory(
     tree: ImageTree,
     *,
     modality: Modality,
-    masks: Path | None = None,
+    masks: AnnotationFolder | None = None,
+    copies: Mapping[str, str] | None = None,
     pseudonyms: Pseudonyms,
     group: str | None = None,
     quarantine: Quarantine,
@@ -53,7 +51,8 @@ def take_inventory(
 
     Args:
         tree: the folder of the images.
-        masks: resolved folder of the masks; inside ``root``, or ``root`` itself, will do as well.
+        masks: the annotations; their folder may be inside the tree, or its root itself.
+        copies: names that annotations may know images by, see :class:`~bundle.data.annotations.matching.ImageIndex`.
         pseudonyms: gives DICOM files their ids and groups.
         group: regular expression for the group, on the path below ``root`` without suffix.
         for_inference: keep images with the same bytes under other names, since each is owed an answer, and decode only
@@ -69,7 +68,7 @@ def take_inventory(
     warnings.filterwarnings("ignore", module="pydicom")
     if frames not in FRAMES:
         raise ValueError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
-    mask_files = _find_masks(masks, tree.root) if masks is not None else []
+    mask_files = masks.files(tree.root) if masks is not None else []
     candidates = _find_images(tree, modality, quarantine, mask_files=set(mask_files))
     if frames == "all":
         candidates = [image for path in candidates for image in dicom.frames_of(path)]
@@ -85,9 +84,11 @@ def take_inventory(
             f"a {modality.reader} modality reads {', '.join(_suffixes(modality))}"
         )
     if masks is not None:
-        stems = {strip_suffix(tree.relative(path)) for path in candidates}
-        sizes_below = {tree.relative(path): size for path, size in sizes.items()}
-        _attach_masks(entries, mask_files, masks, stems, sizes_below, modality, quarantine)
+        ids: dict[str, str | None] = {strip_suffix(tree.relative(path)): None for path in candidates}
+        ids |= {strip_suffix(entry["image"]): entry["id"] for entry in entries}
+        index = ImageIndex(ids, pseudonyms, copies or {})
+        images = {tree.relative(path): (path, size) for path, size in sizes.items()}
+        masks.attach(entries, mask_files, index=index, images=images, quarantine=quarantine)
     return sorted(entries, key=lambda entry: entry["id"])
 
 
@@ -145,7 +146,7 @@ def _decode_images(
         return height, width
 
     sizes = {}
-    for path, outcome in zip(paths, _in_threads(size_or_reason, paths, "decode images"), strict=True):
+    for path, outcome in zip(paths, in_threads(size_or_reason, paths, "decode images"), strict=True):
         if isinstance(outcome, str):
             quarantine.add(tree.shown(path), outcome)
         else:
@@ -159,7 +160,7 @@ def _without_copies(paths: Sequence[Path], tree: ImageTree, quarantine: Quaranti
     for file in {split_frame(path)[0]: None for path in paths}:
         by_length[file.stat().st_size].append(file)
     suspects = sorted(path for same in by_length.values() if len(same) > 1 for path in same)
-    digests = dict(zip(suspects, _in_threads(file_fingerprint, suspects, "find copies"), strict=True))
+    digests = dict(zip(suspects, in_threads(file_fingerprint, suspects, "find copies"), strict=True))
     first: dict[tuple[str, int | None], Path] = {}
     kept = []
     for path in paths:
@@ -222,75 +223,3 @@ def _warn_of_one_patient(entries: Sequence[Entry]) -> None:
             largest,
             len(entries),
         )
-
-
-def _find_masks(masks: Path, root: Path) -> list[Path]:
-    """The mask files, sorted. In a folder that holds the images too, only names with a mask's ending are masks."""
-    files = [path for path in walk(masks, {root}) if path.name.lower().endswith(MASK_SUFFIXES)]
-    if masks != root:
-        return sorted(files)
-    stems = {strip_suffix(path.name) for path in walk(masks)}
-    return sorted(path for path in files if _trimmed(strip_suffix(path.name)) in stems)
-
-
-def _trimmed(stem: str) -> str | None:
-    """A stem without its mask's ending, or None where it has none."""
-    for ending in MASK_ENDINGS:
-        if stem.lower().endswith(ending) and len(stem) > len(ending):
-            return stem[: -len(ending)]
-    return None
-
-
-def _attach_masks(
-    entries: Sequence[Entry],
-    mask_files: Sequence[Path],
-    masks: Path,
-    stems: set[str],
-    sizes: Mapping[str, Size],
-    modality: Modality,
-    quarantine: Quarantine,
-) -> None:
-    """Give entries the label that fits them; ``stems`` are of all images, also of those set aside."""
-    exact: dict[str, Path] = {}
-    ended: dict[str, Path] = {}
-    for path in mask_files:
-        stem = strip_suffix(path.relative_to(masks).as_posix())
-        exact.setdefault(stem, path)
-        short = _trimmed(stem)
-        if short is not None and stem not in stems:
-            ended.setdefault(short, path)
-    belonging = {stem: exact.get(stem) or ended.get(stem) for stem in stems}
-    claimed = set(belonging.values())
-    for path in mask_files:
-        if path not in claimed:
-            quarantine.add(path, "mask without an image: no image of its name, or another mask has it")
-
-    def reason_against(entry: Entry) -> str | None:
-        path = belonging[strip_suffix(entry["image"])]
-        if path is None:
-            return None
-        if not path.resolve().is_relative_to(masks):
-            return "link that leaves the folder of the masks"
-        try:
-            size = read_mask(path, labels=modality.labels).shape
-        except UnreadableImage as error:
-            return f"unreadable mask: {error.reason}"
-        except ValueError as error:
-            return f"wrong mask: {error}"
-        image = sizes[entry["image"]]
-        if size != image:
-            return f"mask of another size: {size[1]} x {size[0]}, its image has {image[1]} x {image[0]}"
-        return None
-
-    for entry, reason in zip(entries, _in_threads(reason_against, entries, "decode masks"), strict=True):
-        mask = belonging[strip_suffix(entry["image"])]
-        if mask is not None and reason is not None:
-            quarantine.add(mask, f"{reason}; the image stays without label")
-        elif mask is not None:
-            entry["label"] = mask.relative_to(masks).as_posix()
-
-
-def _in_threads(function: Callable[..., T], items: Sequence[object], title: str) -> list[T]:
-    """``function`` of every item, in order, with a progress bar where stderr is a terminal."""
-    with ThreadPoolExecutor(worker_count()) as pool:
-        return list(tqdm(pool.map(function, items), total=len(items), desc=title, disable=None, leave=False))

@@ -7,30 +7,71 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from bundle.data import nifti
+from bundle.data import nifti, nrrd
+from bundle.data.annotations.names import LabelNames
 from bundle.data.pictures import UnreadableImage, open_picture
+from bundle.run.atomic import atomic_file
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 
 def read_mask(path: str | os.PathLike[str], *, labels: Sequence[str]) -> np.ndarray:
-    """Read a mask from PNG, TIFF, BMP, or NIfTI with one plane.
+    """Read a mask from PNG, TIFF, BMP, or NIfTI or NRRD with one plane, as it is stored.
 
     With one label every value but zero is foreground (0/1, 0/255, 1-bit and palette masks alike). With several, the
     values are class indices: 0 is background and ``labels[i]`` is ``i + 1``. A palette is read by its indices. Colour
-    is taken only where the three channels agree, or with one label.
+    is taken only where the three channels agree, or with one label. The segments of a ``.seg.nrrd`` are known by their
+    names.
 
     Returns:
         (H, W) uint8 in 0..len(labels).
 
     Raises:
         UnreadableImage: absent, broken or not an image.
-        ValueError: a value that no label has, colour with several labels, or a format that loses edges (JPEG).
+        ValueError: a value or a name that no label has, colour with several labels, or a format that loses edges
+            (JPEG).
+    """
+    return read_mask_with_place(path, labels=labels)[0]
+
+
+def read_mask_with_place(
+    path: str | os.PathLike[str], *, labels: Sequence[str], names: LabelNames | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As :func:`read_mask`, with the file's affine: (4, 4), (column, row, 0) to mm in RAS, or None where it has none.
+
+    Args:
+        names: finds the class of a segment's name; the labels' own names where None.
     """
     if Path(path).suffix.lower() in LOSSY_SUFFIXES:
         raise ValueError(f"mask {path} is a JPEG, which blurs class values at every edge; store masks as PNG")
-    values = nifti.read_plane(path)[0] if nifti.is_nifti(path) else _picture_values(path, labels)
+    if nrrd.is_nrrd(path):
+        plane = nrrd.read_plane(path)
+        if plane.segments:
+            return _segments_drawn(plane, names or LabelNames(labels)), plane.affine
+        if len(plane.layers) != 1:
+            raise UnreadableImage(path, f"{len(plane.layers)} layers without names are no mask")
+        return _class_indices(path, plane.layers[0], labels), plane.affine
+    if nifti.is_nifti(path):
+        values, affine = nifti.read_plane(path)
+        return _class_indices(path, values, labels), affine
+    return _class_indices(path, _picture_values(path, labels), labels), None
+
+
+def write_mask(path: str | os.PathLike[str], mask: np.ndarray, classes: int) -> Path:
+    """Write (H, W) class indices as PNG, atomically; with one label the foreground is 255, so that any viewer shows it.
+
+    Args:
+        classes: number of classes, background included.
+    """
+    with atomic_file(path) as temporary:
+        Image.fromarray(mask * np.uint8(255) if classes == 2 else mask).save(temporary)
+    return Path(path)
+
+
+def _class_indices(path: str | os.PathLike[str], values: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Stored values to (H, W) uint8."""
     if len(labels) == 1:
         return (values != 0).astype(np.uint8)
     found = np.unique(values)
@@ -39,6 +80,16 @@ def read_mask(path: str | os.PathLike[str], *, labels: Sequence[str]) -> np.ndar
         rule = ", ".join(f"{index} {name}" for index, name in enumerate(("background", *labels)))
         raise ValueError(f"mask {path} holds the value {wrong[0]:g}; with several labels only class indices: {rule}")
     return values.astype(np.uint8)
+
+
+def _segments_drawn(plane: nrrd.Plane, names: LabelNames) -> np.ndarray:
+    """(H, W) class indices of named segments; of those that overlap the later one is on top, as Slicer shows them."""
+    mask = np.zeros(plane.layers.shape[1:], dtype=np.uint8)
+    for segment in plane.segments:
+        index = names.index(segment.name)
+        if index is not None and 0 <= segment.layer < len(plane.layers):
+            mask[plane.layers[segment.layer] == segment.value] = index
+    return mask
 
 
 def _picture_values(path: str | os.PathLike[str], labels: Sequence[str]) -> np.ndarray:

@@ -99,6 +99,8 @@ class Modality:
         codes: the coded term of a label, for DICOM segmentations; a label without one is a "Body structure".
         dicom_modalities: the DICOM objects that are of this kind, by their tag Modality; others are set aside. None
             given are those of the reader: ``RADIOGRAPHS`` or ``PHOTOGRAPHS``.
+        parts: how many connected parts a label has in an image that shows it whole, such as 2 for lungs; masks with
+            another number are flagged. A label without an entry may have any.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Modality:
     data_source: str = ""
     codes: Mapping[str, LabelCode] = dataclasses.field(default_factory=dict, hash=False)
     dicom_modalities: tuple[str, ...] = ()
+    parts: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
@@ -119,7 +122,10 @@ class Modality:
         _require(len(set(self.labels)) == len(self.labels), "labels", "names that differ", self.labels)
         _require(self.size > 0 and self.size % 16 == 0, "size", "a multiple of 16", self.size)
         _require(set(self.augmentation.flip) <= {"x", "y"}, "augmentation.flip", "x, y or none", self.augmentation.flip)
-        _require(set(self.codes) <= set(self.labels), "codes", f"of {', '.join(self.labels)}", list(self.codes))
+        for name, entries in (("codes", self.codes), ("parts", self.parts)):
+            _require(set(entries) <= set(self.labels), name, f"of {', '.join(self.labels)}", list(entries))
+        for number in self.parts.values():
+            _require(isinstance(number, int) and number > 0, "parts", "whole numbers from 1", number)
         if not self.dicom_modalities:
             own = RADIOGRAPHS if self.reader == "radiograph" else PHOTOGRAPHS
             object.__setattr__(self, "dicom_modalities", own)

@@ -43,3 +43,18 @@ def read_plane(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         raise
     except Exception as error:
         raise UnreadableImage(path, f"the NIfTI file cannot be read ({type(error).__name__})") from None
+
+
+def read_affine(path: str | os.PathLike[str]) -> np.ndarray:
+    """The file's affine, (4, 4) float64, voxel to mm in RAS; nothing but the header is read.
+
+    Raises:
+        UnreadableImage: not a NIfTI file.
+    """
+    import nibabel
+
+    try:
+        file: Any = nibabel.load(path)
+        return np.asarray(file.affine, dtype=np.float64)
+    except Exception as error:
+        raise UnreadableImage(path, f"the NIfTI file cannot be read ({type(error).__name__})") from None

@@ -13,7 +13,6 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 
 from bundle.data import dicom, nifti, pictures
 from bundle.data.identity import strip_suffix
-from bundle.data.inventory import MASK_SUFFIXES
 from bundle.data.modality import Modality
 from bundle.data.tree import walk
 from bundle.label.uploads import Refused, check_id, check_image, check_label, check_tag
@@ -123,7 +122,7 @@ class StudyFolder(LocalDatastore):
 
 
 def _is_mask(file: Path) -> bool:
-    return file.name.lower().endswith(MASK_SUFFIXES)
+    return file.name.lower().endswith((*pictures.SUFFIXES, *nifti.SUFFIXES))
 
 
 def _copy(source: Path, target: Path) -> None:

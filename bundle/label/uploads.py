@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from fastapi import HTTPException
 
-from bundle.data.inventory import MASK_SUFFIXES
+from bundle.data.annotations.matching import PLANES
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
@@ -49,10 +49,10 @@ def check_image(path: Path, modality: Modality) -> None:
 def check_label(path: Path, image: Path, modality: Modality) -> Path:
     """Refuse a file that is no mask of ``image``. Returns the file to keep.
 
-    NRRD, which no stage reads, becomes NIfTI beside ``path``; everything else is kept as it came.
+    NRRD, which the server's folder has no id for, becomes NIfTI beside ``path``; everything else is kept as it came.
     """
     _check_content(path, "label")
-    if not path.name.lower().endswith((*MASK_SUFFIXES, NRRD)):
+    if not path.name.lower().endswith(PLANES):
         raise Refused(422, f"a label must be named as PNG, NIfTI or NRRD are, got {path.suffix or 'no suffix'}")
     kept = _nifti_of(path) if path.name.lower().endswith(NRRD) else path
     try:

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bundle.data.annotations.matching import PLANES, mask_stem, without_ending
 from bundle.data.datalist import Datalist
 from bundle.data.identity import strip_suffix
-from bundle.data.inventory import MASK_ENDINGS, MASK_SUFFIXES
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
@@ -30,7 +30,8 @@ def without_label(datalist: Datalist, ids: Sequence[str]) -> list[str]:
 def write_to_annotate(folder: Path, datalist: Datalist, ids: Sequence[str]) -> Path:
     """Write ``to_annotate.csv``: ``rank``, ``id``, ``image`` below the data root, and the ``mask`` to write for it.
 
-    Any format and ending that ``make_datalist`` takes will do for the mask; what counts is the path without suffix.
+    A picture, NIfTI or NRRD will do for the mask, with any ending that ``make_datalist`` takes; what counts is the path
+    without suffix.
     """
     images = {entry["id"]: entry["image"] for entry in datalist.sections["pool"]}
     rows = [
@@ -72,17 +73,17 @@ def _masks_by_stem(folder: Path, *, images: set[str]) -> dict[str, Path]:
     exact: dict[str, Path] = {}
     ended: dict[str, Path] = {}
     for path in _mask_files(folder):
-        stem = strip_suffix(path.relative_to(folder).as_posix())
+        stem = mask_stem(path.relative_to(folder).as_posix())
         exact.setdefault(stem, path)
-        ending = next((ending for ending in MASK_ENDINGS if stem.lower().endswith(ending)), None)
-        if ending is not None and stem not in images:
-            ended.setdefault(stem[: -len(ending)], path)
+        short = without_ending(stem)
+        if short is not None and stem not in images:
+            ended.setdefault(short, path)
     return {**ended, **exact}
 
 
 def _mask_files(folder: Path) -> list[Path]:
     """Files that may be masks, sorted; one that is still being written under a hidden name is none."""
-    files = (path for path in folder.rglob("*") if path.name.lower().endswith(MASK_SUFFIXES) and path.is_file())
+    files = (path for path in folder.rglob("*") if path.name.lower().endswith(PLANES) and path.is_file())
     return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -28,7 +28,7 @@ class EachImage(ABC):
     The engine neither decollates nor postprocesses: both happen here, image by image and in threads.
 
     Args:
-        postprocessing: of an item with ``pred``, (classes, size, size) logits.
+        postprocessing: of an item with ``pred``: (classes, size, size) logits, or whatever tensors the network gives.
         title: of the progress bar.
     """
 
@@ -75,8 +75,7 @@ class EachImage(ABC):
             return
         batch: Any = engine.state.batch
         output: Any = engine.state.output
-        predictions = output["pred"].detach().cpu()
-        for item, prediction in zip(batch["items"], predictions, strict=True):
+        for item, prediction in zip(batch["items"], _each(output["pred"]), strict=True):
             self._waiting.append(self._pool.submit(self._finish, {**item, "pred": prediction}))
         self._collect(down_to=BACKLOG)
 
@@ -102,3 +101,11 @@ class EachImage(ABC):
     def _fail(self, _: Engine, error: BaseException) -> None:
         self._stack.close()
         raise error
+
+
+def _each(predictions: Any) -> Sequence[Any]:
+    """What the network gave for a batch, a tensor or a dictionary of tensors, image by image."""
+    if not isinstance(predictions, dict):
+        return predictions.detach().cpu()
+    parts = zip(*(tensor.detach().cpu() for tensor in predictions.values()), strict=True)
+    return [dict(zip(predictions, part, strict=True)) for part in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,11 @@ from monai.utils import TraceKeys
 from bundle.data.canvas import from_canvas
 
 
-def postprocessing() -> Compose:
+def postprocessing(judge: Callable[[Any], Any] | None = None) -> Compose:
     """Undo the canvas of ``image`` for ``pred``, the likeliest class, and the shape that image writers want.
+
+    Args:
+        judge: looks at ``pred`` while it is on the canvas, see :class:`bundle.segmentation.trust.Judged`.
 
     Returns:
         A transform of ``pred``: (classes, size, size) logits to (W, H) uint8 class indices, or (1, W, H, 1) where the
@@ -23,7 +26,7 @@ def postprocessing() -> Compose:
         ``bundle.data.transforms.preprocessing`` gave. Threads may share it.
     """
     # Logits are scaled, not classes: the border between two classes is then drawn within the pixel.
-    return Compose([OffCanvasd("pred"), LikeliestClassd("pred"), ImageShaped("pred")])
+    return Compose([*([judge] if judge else []), OffCanvasd("pred"), LikeliestClassd("pred"), ImageShaped("pred")])
 
 
 class OffCanvasd(MapTransform):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 from ignite.engine import Engine
-from PIL import Image
 
 from bundle.data.dicom import is_dicom
+from bundle.data.identity import path_of_id
+from bundle.data.masks import write_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.run import ranks
@@ -21,10 +22,14 @@ from bundle.run.atomic import atomic_file, write_csv
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
 from bundle.segmentation.each_image import EachImage, Item, Row
+from bundle.segmentation.trust import COLUMNS, Trust
 
 logger = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+REVIEW = "review"  # folder, and table, of what is left to a person
 
 
 def result_suffix(modality: Modality) -> str:
@@ -38,6 +43,9 @@ class WritePredictions(EachImage):
     A PNG holds the class indices 0, 1, 2...; with one label the foreground is 255, so that any viewer shows it. A NIfTI
     holds class indices on the grid of the image.
 
+    A refused mask goes to the folder ``review``, for a person to start from: whatever picks masks up from ``folder``
+    never meets it, and no DICOM object is made of it. ``review.csv`` tells why.
+
     Args:
         folder: where the masks go; ids with folders in them make folders.
         postprocessing: from logits to a mask of the image's own size.
@@ -48,6 +56,8 @@ class WritePredictions(EachImage):
             which none can be made is added to ``quarantine.csv``, and keeps its NIfTI.
         dicom_overlay: likewise the outlines on the image as a DICOM picture, ``<id>_overlay.dcm``.
         modality: names and codes of the labels; needed with either.
+        refuse_below: confidence, 0 to 1, below which a mask is refused, as is that of an image out of the domain; None
+            refuses none. Needs a postprocessing that tells ``trust``, see :mod:`bundle.segmentation.trust`.
     """
 
     def __init__(
@@ -61,12 +71,16 @@ class WritePredictions(EachImage):
         dicom_seg: bool = False,
         dicom_overlay: bool = False,
         modality: Modality | None = None,
+        refuse_below: float | None = None,
     ) -> None:
+        if refuse_below is not None and not 0 <= refuse_below <= 1:
+            raise ValueError(f"refuse_below must be a confidence from 0 to 1, got {refuse_below}")
         if (dicom_seg or dicom_overlay) and modality is None:
             raise ValueError("dicom_seg and dicom_overlay need the modality, which names the labels; got None")
         super().__init__(postprocessing, title="infer")
         self.folder, self.classes, self.model, self.settings = Path(folder), classes, model, dict(settings)
         self.modality, self.dicom_seg, self.dicom_overlay = modality, dicom_seg, dicom_overlay
+        self.refuse_below = refuse_below
 
     def begin(self) -> None:
         """Note the start and the model."""
@@ -80,31 +94,44 @@ class WritePredictions(EachImage):
         source = Path(str(image.meta["filename_or_obj"]))
         mask = np.asarray(item["pred"]).astype(np.uint8)
         plane = mask.reshape(mask.shape[-2:] if mask.ndim == 2 else mask.shape[1:3])
-        if source.suffix.lower() in PICTURES:
-            target = self._target(item["id"], ".png")
-            shown = plane * 255 if self.classes == 2 else plane
-            with atomic_file(target) as temporary:
-                Image.fromarray(shown.T).save(temporary)
+        trust: Trust | None = item.get("trust")
+        doubts = [] if trust is None or self.refuse_below is None else trust.doubts(self.refuse_below)
+        picture = source.suffix.lower() in PICTURES
+        suffix = ".png" if picture else ".nii.gz"
+        places = [path_of_id(folder, item["id"], suffix) for folder in (self.folder, self.folder / REVIEW)]
+        target, other = reversed(places) if doubts else places
+        if picture:
+            write_mask(target, plane.T, self.classes)
         else:
-            target = self._target(item["id"], ".nii.gz")
             affine = np.asarray(image.meta["original_affine"], dtype=float)
             with atomic_file(target) as temporary:
                 nibabel.save(nibabel.Nifti1Image(plane[..., None], affine), temporary)
+        other.unlink(missing_ok=True)  # of an earlier run with another bound: a mask is in one place alone
         if (self.dicom_seg or self.dicom_overlay) and is_dicom(source):
-            self._write_dicom(item["id"], source, plane.T)
-        return {"id": item["id"], "image": str(source), "mask": str(target)}
+            if doubts:
+                self._remove_dicom(item["id"])
+            else:
+                self._write_dicom(item["id"], source, plane.T)
+        told = trust.row() if trust is not None else {}
+        row = {"id": item["id"], "image": str(source), "mask": str(target), **told}
+        return {**row, "refused": "; ".join(doubts)}
 
     def _write_dicom(self, identifier: str, source: Path, mask: np.ndarray) -> None:
         """Write ``mask``, (rows, columns), as the DICOM objects asked for, or set its image aside."""
         assert self.modality is not None
         for what, suffix, write in self._writers():
-            target = self._target(identifier, suffix)
+            target = path_of_id(self.folder, identifier, suffix)
             try:
                 write(target, source, mask, self.modality, weights=self._model_fingerprint)
             except UnreadableImage as error:
                 self._aside.add(source, f"no {what}: {error.reason}")
             except ValueError as error:
                 self._aside.add(source, f"no {what}: {error}")
+
+    def _remove_dicom(self, identifier: str) -> None:
+        """Remove what an earlier run with another bound has written of a mask that is refused now."""
+        for _, suffix, _ in self._writers():
+            path_of_id(self.folder, identifier, suffix).unlink(missing_ok=True)
 
     def _writers(self) -> Iterator[tuple[str, str, Callable[..., Path]]]:
         """What to write, the end of its name, and how. The library is heavy, and few runs want it."""
@@ -116,13 +143,6 @@ class WritePredictions(EachImage):
             from bundle.segmentation.dicom_overlay import write_overlay
 
             yield "DICOM overlay", "_overlay.dcm", write_overlay
-
-    def _target(self, identifier: str, suffix: str) -> Path:
-        """The file of an id, which may not lead out of the folder."""
-        relative = PurePosixPath(identifier)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise ValueError(f"id {identifier!r} would leave the output folder; ids are relative paths without '..'")
-        return self.folder / relative.parent / f"{relative.name}{suffix}"
 
     def set_aside(self, unreadable: Quarantine) -> None:
         """Add to what the search for images set aside."""
@@ -136,7 +156,15 @@ class WritePredictions(EachImage):
 
     @ranks.only_first
     def _write_tables(self) -> None:
-        write_csv(self.folder / "predictions.csv", self.rows, ["id", "image", "mask"])
+        columns = ["id", "image", "mask", *COLUMNS, "refused"]
+        write_csv(self.folder / "predictions.csv", self.rows, columns)
+        if self.refuse_below is not None:
+            refused = [row for row in self.rows if row["refused"]]
+            # The most doubtful first: whoever has little time looks at these.
+            refused.sort(key=lambda row: (float(row["confidence"]), row["id"]))
+            write_csv(self.folder / f"{REVIEW}.csv", refused, columns)
+            self._record.note("refused", len(refused))
+            logger.info("%d of %d masks are left to a person, see %s.csv", len(refused), len(self.rows), REVIEW)
         self._record.content["fingerprints"]["model"] = self._model_fingerprint
         self._record.note("images", len(self.rows))
         if self._aside.rows:

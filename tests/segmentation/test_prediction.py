@@ -52,7 +52,8 @@ def test_a_picture_s_mask_is_a_png_of_its_size(tmp_path):
     mask[6, 1] = 1
     rows = write(tmp_path / "out", [result("sub/a", "/in/sub/a.jpg", mask)], classes=2)
     path = tmp_path / "out" / "sub" / "a.png"
-    assert rows == [{"id": "sub/a", "image": "/in/sub/a.jpg", "mask": str(path)}]
+    told = {name: value for name, value in rows[0].items() if value}
+    assert len(rows) == 1 and told == {"id": "sub/a", "image": "/in/sub/a.jpg", "mask": str(path)}
     image = Image.open(path)
     assert image.size == (7, 5) and image.mode == "L"
     pixels = np.asarray(image)

@@ -1,0 +1,267 @@
+"""A folder of annotations: which files they are, whose, of which image, and the label that comes of it.
+
+Pictures of class indices are labels as they lie. Everything else, and whatever several people drew, is drawn into a
+folder of its own::
+
+    datalist_labels/
+        used/<id>.png               what the datalist names
+        annotators/NAME/<id>.png    what each person drew, where a rule for several was given
+        agreement.csv               Dice of every two of them on every image
+        sources.csv                 which file each mask comes from
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle.data import dicom, nifti, nrrd, pictures
+from bundle.data.annotations import coco, cvat
+from bundle.data.annotations.annotation import Annotation, Grid
+from bundle.data.annotations.annotators import RULES, agreement, combine
+from bundle.data.annotations.matching import PLANES, ImageIndex, mask_stem, without_ending
+from bundle.data.annotations.names import LabelNames
+from bundle.data.annotations.placement import place_mask
+from bundle.data.annotations.segmentation_object import is_segmentation, read_segmentation
+from bundle.data.identity import path_of_id, strip_suffix
+from bundle.data.masks import read_mask_with_place, write_mask
+from bundle.data.modality import Modality
+from bundle.data.pictures import UnreadableImage
+from bundle.data.split import Entry
+from bundle.data.threads import in_threads
+from bundle.data.tree import walk
+from bundle.run.atomic import atomic_folder, write_csv
+from bundle.run.quarantine import Quarantine
+
+logger = logging.getLogger(__name__)
+
+SOURCES_FILE = "sources.csv"
+AGREEMENT_FILE = "agreement.csv"
+ONE_PERSON = ""  # the annotator of everything where no rule for several was given
+
+
+@dataclasses.dataclass
+class _Outcome:
+    """What became of the annotations of one image."""
+
+    label: Path | None = None
+    faults: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    sources: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    dice: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+
+
+class AnnotationFolder:
+    """Annotations and how they are to be read.
+
+    Args:
+        place: resolved folder, or one file.
+        modality: gives the labels.
+        names: finds the class of a name.
+        rule: how several people's masks of one image become one, see ``annotators.RULES``; None where there is one
+            person. With a rule the first folder below ``place`` is the annotator's name, or, for CVAT and COCO files
+            that lie there themselves, the file's name.
+        drawn: folder for the masks that have to be drawn; replaced if an earlier listing has left it.
+
+    Attributes:
+        place: as given.
+        folder: that folder, or the one of the file.
+        root: the folder that labels lie below, once they are attached.
+    """
+
+    def __init__(
+        self, place: Path, *, modality: Modality, names: LabelNames, rule: str | None = None, drawn: Path | None = None
+    ) -> None:
+        if rule is not None and rule not in RULES:
+            raise ValueError(f"the rule for several annotators must be one of {', '.join(RULES)}, got {rule!r}")
+        self.place, self.folder = place, place if place.is_dir() else place.parent
+        self.root = self.folder
+        self._modality, self._names, self._rule, self._drawn = modality, names, rule, drawn
+
+    def files(self, images: Path) -> list[Path]:
+        """The annotation files, sorted. Among the images themselves only what cannot be an image is taken for one."""
+        if self.place.is_file():
+            return [self.place]
+        found = list(walk(self.folder, {images} - {self.folder}))
+        if self.folder != images:
+            return sorted(path for path in found if _is_annotation(path))
+        stems = {strip_suffix(path.name) for path in found}
+        return sorted(
+            path
+            for path in found
+            if _ends(path, (*nrrd.SUFFIXES, cvat.SUFFIX, coco.SUFFIX))
+            or (_ends(path, PLANES) and without_ending(mask_stem(path.name)) in stems)
+            or is_segmentation(path)
+        )
+
+    def attach(
+        self,
+        entries: Sequence[Entry],
+        files: Sequence[Path],
+        *,
+        index: ImageIndex,
+        images: Mapping[str, tuple[Path, tuple[int, int]]],
+        quarantine: Quarantine,
+    ) -> None:
+        """Give entries the label that fits them; what fits none, or is broken, goes to ``quarantine``.
+
+        Args:
+            entries: changed in place.
+            files: of :meth:`files`.
+            images: path of every image as entries have it, to its file and (rows, columns).
+        """
+        chosen = self._chosen(files, index, quarantine)
+
+        def draw(entry: Entry, folder: Path | None) -> _Outcome:
+            return self._draw(entry["id"], *images[entry["image"]], chosen.get(entry["id"], {}), folder)
+
+        if self._rule is None and all(_ends(path, pictures.SUFFIXES) for path in files):
+            outcomes = in_threads(functools.partial(draw, folder=None), entries, "decode masks")
+        elif self._drawn is None:
+            raise ValueError("these annotations must be drawn as masks first, so a folder for these is needed")
+        else:
+            # A listing that was killed has left a folder without its datalist, so this one may always be replaced.
+            with atomic_folder(self._drawn, overwrite=True, mark=SOURCES_FILE) as folder:
+                outcomes = in_threads(functools.partial(draw, folder=folder), entries, "draw masks")
+                self._write_tables(folder, entries, outcomes)
+                (folder / "used").mkdir(exist_ok=True)
+            self.root = self._drawn / "used"
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            for path, reason in outcome.faults:
+                quarantine.add(path, f"{reason}; not used for image {entry['id']}")
+            if outcome.label is not None:
+                entry["label"] = outcome.label.as_posix()
+
+    def _chosen(
+        self, files: Sequence[Path], index: ImageIndex, quarantine: Quarantine
+    ) -> dict[str, dict[str, Annotation]]:
+        """Id to annotator to the one annotation of that image."""
+        found: defaultdict[str, dict[str, Annotation]] = defaultdict(dict)
+        exact: dict[tuple[str, str], bool] = {}
+        for path in files:
+            try:
+                annotator, annotations = self._read(path)
+            except UnreadableImage as error:
+                quarantine.add(path, f"unreadable mask: {error.reason}")
+                continue
+            for annotation in annotations:
+                match = index.find(annotation)
+                if match is not None and match.id is None:
+                    continue  # its image is in quarantine, which says enough
+                if match is not None and match.id is not None:
+                    before = found[match.id].get(annotator)
+                    if before is None or (match.exact and not exact[match.id, annotator]):
+                        found[match.id][annotator], exact[match.id, annotator] = annotation, match.exact
+                        if before is None:
+                            continue
+                        annotation = before
+                named = f" ({annotation.image})" if annotation.loose else ""
+                reason = f"mask without an image{named}: no image of its name, or another mask has it"
+                quarantine.add(annotation.source, reason)
+        return dict(found)
+
+    def _read(self, path: Path) -> tuple[str, list[Annotation]]:
+        """Whose a file is and what is in it."""
+        if not path.resolve().is_relative_to(self.folder):
+            raise UnreadableImage(path, "a link that leaves the folder of the masks")
+        relative = path.relative_to(self.folder)
+        annotator = ONE_PERSON
+        if self._rule is not None:
+            if len(relative.parts) > 1:
+                annotator, relative = relative.parts[0], Path(*relative.parts[1:])
+            elif _ends(path, (cvat.SUFFIX, coco.SUFFIX)):
+                annotator = path.stem
+            else:
+                raise UnreadableImage(
+                    path, "nobody's: with several annotators masks lie in a folder of each one's name"
+                )
+        if _ends(path, (cvat.SUFFIX,)):
+            return annotator, cvat.read_cvat(path, self._names)
+        if _ends(path, (coco.SUFFIX,)):
+            return annotator, coco.read_coco(path, self._names)
+        if _ends(path, PLANES):
+            draw = functools.partial(_draw_plane, path, self._modality, self._names)
+            return annotator, [Annotation(path, draw, image=mask_stem(relative.as_posix()))]
+        if not is_segmentation(path):
+            raise UnreadableImage(path, "DICOM, but no segmentation")
+        return annotator, read_segmentation(path, self._names)
+
+    def _draw(
+        self,
+        identifier: str,
+        image: Path,
+        size: tuple[int, int],
+        annotations: Mapping[str, Annotation],
+        folder: Path | None,
+    ) -> _Outcome:
+        """Draw the annotations of one image; into ``folder``, or only to see whether they can be used."""
+        outcome = _Outcome()
+        if not annotations:
+            return outcome
+        grid = Grid(*size, nifti.read_affine(image) if nifti.is_nifti(image) else None)
+        masks: dict[str, np.ndarray] = {}
+        for annotator, annotation in sorted(annotations.items()):
+            try:
+                mask = annotation.draw(grid)
+            except UnreadableImage as error:
+                outcome.faults.append((annotation.source, f"unreadable mask: {error.reason}"))
+                continue
+            except (ValueError, OverflowError) as error:
+                outcome.faults.append((annotation.source, f"wrong mask: {error}"))
+                continue
+            if mask.shape != size:
+                got, wanted = (f"{shape[1]} x {shape[0]}" for shape in (mask.shape, size))
+                outcome.faults.append((annotation.source, f"mask of another size: {got}, its image has {wanted}"))
+                continue
+            masks[annotator] = mask
+            source = annotation.source.relative_to(self.folder).as_posix()
+            outcome.sources.append({"id": identifier, "annotator": annotator, "source": source})
+        if not masks:
+            return outcome
+        if folder is None:
+            outcome.label = annotations[ONE_PERSON].source.relative_to(self.folder)
+            return outcome
+        classes = self._modality.classes
+        used = masks[ONE_PERSON] if self._rule is None else combine(masks, classes, self._rule)
+        target = write_mask(path_of_id(folder / "used", identifier, ".png"), used, classes)
+        outcome.label = target.relative_to(folder / "used")
+        if self._rule is not None:
+            outcome.dice = agreement(masks, classes)
+            for annotator, mask in masks.items():
+                write_mask(path_of_id(folder / "annotators" / annotator, identifier, ".png"), mask, classes)
+        return outcome
+
+    def _write_tables(self, folder: Path, entries: Sequence[Entry], outcomes: Sequence[_Outcome]) -> None:
+        sources = [row for outcome in outcomes for row in outcome.sources]
+        write_csv(folder / SOURCES_FILE, sources, ["id", "annotator", "source"])
+        if self._rule is None:
+            return
+        rows: list[dict[str, Any]] = []
+        pairs: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            for (a, b), dice in outcome.dice.items():
+                rows.append({"id": entry["id"], "annotator_a": a, "annotator_b": b, "dice": round(dice, 5)})
+                pairs[a, b].append(dice)
+        write_csv(folder / AGREEMENT_FILE, rows, ["id", "annotator_a", "annotator_b", "dice"])
+        for (a, b), scores in sorted(pairs.items()):
+            mean = sum(scores) / len(scores)
+            logger.info("%s and %s agree with a mean Dice of %.3f on %d images", a, b, mean, len(scores))
+
+
+def _ends(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(suffixes)
+
+
+def _is_annotation(path: Path) -> bool:
+    return _ends(path, (*PLANES, cvat.SUFFIX, coco.SUFFIX)) or dicom.is_dicom(path)
+
+
+def _draw_plane(path: Path, modality: Modality, names: LabelNames, grid: Grid) -> np.ndarray:
+    mask, affine = read_mask_with_place(path, labels=modality.labels, names=names)
+    return place_mask(mask, affine, grid)

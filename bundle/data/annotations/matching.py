@@ -1,0 +1,94 @@
+"""Which image an annotation belongs to."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from bundle.data import nifti, nrrd, pictures
+from bundle.data.annotations.annotation import Annotation
+from bundle.data.identity import Pseudonyms, strip_suffix
+
+PLANES = (*pictures.SUFFIXES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
+ENDINGS = ("mask", "segmentation", "seg", "label")  # that follow the image's name after one of JOINTS
+JOINTS = ("_", "-", ".")
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """The image of an annotation.
+
+    Attributes:
+        id: its id; None where the image itself was set aside.
+        exact: the names are the same, without an ending of the mask's; such a one comes first.
+    """
+
+    id: str | None
+    exact: bool
+
+
+class ImageIndex:
+    """Finds images by what annotations know of them.
+
+    Args:
+        ids: path of each image file below the data root, without suffix, to its id; None where it was set aside.
+        pseudonyms: makes ids of instance UIDs.
+        copies: further names: what a copy of an image is called, without suffix, to the image's id.
+    """
+
+    def __init__(self, ids: Mapping[str, str | None], pseudonyms: Pseudonyms, copies: Mapping[str, str]) -> None:
+        known = {identifier for identifier in ids.values() if identifier is not None}
+        self._names: dict[str, str | None] = {name: i if i in known else None for name, i in copies.items()}
+        self._names |= ids
+        self._known, self._pseudonyms = known, pseudonyms
+        self._by_last_part: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self._names:
+            self._by_last_part[PurePosixPath(name).name].append(name)
+
+    def find(self, annotation: Annotation) -> Match | None:
+        """The image of ``annotation``, or None where there is none, or more than one."""
+        if annotation.uid:
+            identifier = self._pseudonyms.of("image", annotation.uid)
+            return Match(identifier, exact=True) if identifier in self._known else None
+        for name, exact in ((annotation.image, True), (without_ending(annotation.image), False)):
+            if name is None:
+                continue
+            if name in self._names:
+                return Match(self._names[name], exact)
+            near = self._by_last_part[PurePosixPath(name).name] if annotation.loose and name else []
+            if len(near) == 1:
+                return Match(self._names[near[0]], exact)
+        return None
+
+
+def without_ending(name: str) -> str | None:
+    """A name without the ending of a mask's, such as ``_mask``; None where it has none."""
+    for ending in ENDINGS:
+        if name.lower().endswith(tuple(joint + ending for joint in JOINTS)) and len(name) > len(ending) + 1:
+            return name[: -len(ending) - 1]
+    return None
+
+
+def mask_stem(name: str) -> str:
+    """A mask's name without the suffix of its format."""
+    suffix = next((suffix for suffix in nrrd.SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: -len(suffix)] if suffix else strip_suffix(name)
+
+
+def names_of_copies(table: Path) -> dict[str, str]:
+    """Name of each copy, without suffix, to the id of its image, from the ``images.csv`` of handed-over images.
+
+    Raises:
+        ValueError: no such table.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8") as handle:
+            rows: Iterable[dict[str, str]] = list(csv.DictReader(handle))
+        return {strip_suffix(row["file"]): row["id"] for row in rows if row["file"]}
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error):
+        raise ValueError(
+            f"--copies must be a folder of select_samples --copy-to with images.csv (rank, file, id): {table.parent}"
+        ) from None

@@ -1,0 +1,22 @@
+"""The part of a canvas that its image fills."""
+
+from __future__ import annotations
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.utils import TraceKeys
+
+from bundle.data.canvas import canvas_box
+
+
+def image_part(image: MetaTensor, canvas: torch.Tensor | None = None) -> torch.Tensor:
+    """The pixels of ``canvas`` (..., size, size), or of the image itself, that are no padding: (..., w, h).
+
+    Args:
+        image: (C, size, size) as ``FitCanvasd`` gives it, which remembers the size it had.
+    """
+    width, height = map(int, image.applied_operations[-1][TraceKeys.ORIG_SIZE])
+    left, top, w, h = canvas_box(width, height, image.shape[-1])
+    found = image if canvas is None else canvas
+    plain = found.as_tensor() if isinstance(found, MetaTensor) else found
+    return plain[..., left : left + w, top : top + h]
