@@ -27,12 +27,14 @@ FORBIDDEN_CALLS = {
     *("tempfile.mktemp", "zipfile.ZipFile.extractall", "tarfile.TarFile.extractall"),
 }
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "telnetlib", "ftplib"}
+LABEL = ROOT / "bundle" / "label"  # speaks with the server and the archive that a person names; nothing else may
 NETWORK = {"urllib.request", "requests", "http.client", "socket", "ftplib", "smtplib"}
 # Releases before these have a known hole on a way that this project takes; what it is stands in pyproject.toml.
 SAFE_FROM = {
     *(("torch", "2.10"), ("monai", "1.5.1"), ("jinja2", "3.1.6"), ("pillow", "13"), ("pyyaml", "5.4")),
     *(("tqdm", "4.66.3"), ("scikit-learn", "1.5")),
 }
+NETWORK_ROOTS = {name.partition(".")[0] for name in NETWORK}
 
 
 def faults(source: str) -> Iterator[str]:
@@ -71,7 +73,10 @@ def faults(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_from_outside_can_run_as_code(path):
-    assert list(faults(path.read_text(encoding="utf-8"))) == []
+    found = list(faults(path.read_text(encoding="utf-8")))
+    if path.is_relative_to(LABEL):
+        found = [fault for fault in found if fault.split(": imports ")[-1].partition(".")[0] not in NETWORK_ROOTS]
+    assert found == []
 
 
 @pytest.mark.parametrize(

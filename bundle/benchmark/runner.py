@@ -20,7 +20,7 @@ from bundle.benchmark.memory import PeakMemory
 from bundle.benchmark.protocol import CHANCE, Choice, Run, Setting
 from bundle.benchmark.results import FILE_NAME, write_results
 from bundle.benchmark.scoring import score
-from bundle.benchmark.training import quieten, train
+from bundle.benchmark.training import train
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Modality
 from bundle.embedding import Embeddings
@@ -81,7 +81,6 @@ class Runner:
         Returns:
             Key of each run that cannot be made, and why; nothing is kept of it, and the others go on.
         """
-        quieten()
         failed: dict[str, str] = {}
         begun, before = time.monotonic(), sum(map(self._done, runs))
         while left := [key for key in runs if key not in failed and not self._done(key)]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def train(
     """
     epoch_length = knobs.get("epoch_length") or _written("epoch_length")
     handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
-    with tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
+    with _quiet(), tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
         run_workflow(
             "train",
             {
@@ -115,10 +116,18 @@ def train(
         return load_weights(Path(folder) / "model.pt")
 
 
-def quieten() -> None:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Leave the lines that a training logs about itself to trainings a person started."""
-    for name in ("bundle.segmentation.warm_start", "ignite", "monai"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("bundle.segmentation.warm_start", "ignite", "monai")]
+    levels = [found.level for found in loggers]
+    for found in loggers:
+        found.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for found, level in zip(loggers, levels, strict=True):
+            found.setLevel(level)
 
 
 def _written(name: str) -> Any:

@@ -45,7 +45,7 @@ def test_the_folder_is_an_app_with_the_model_and_the_code_it_runs_on_is_this_one
     assert "ColdStartApp" in (app.folder / "main.py").read_text()
     model = PackagedModel.load(app.folder / "model" / name)
     assert model.modality.labels == ("spot",) and Path(model.modality_setting).is_relative_to(app.folder)
-    variables = environment(app.folder)
+    variables = environment(app.folder, app.search)
     assert variables["PYTHONPATH"].startswith(str(repository)) and variables["TMPDIR"] == str(app.folder / "tmp")
     assert "*.dcm" in json.loads(variables["MONAI_LABEL_DATASTORE_FILE_EXT"])
 
