@@ -142,8 +142,9 @@ class ColdStartApp(MONAILabelApp):
         """Start background scoring; without a method only what is out of date, which MONAI Label asks for often."""
         if method:
             return dict(super().async_scoring(method, params))
-        under_way = {t["request"]["method"] for t in tasks("scoring") if t["status"] in ("SUBMITTED", "RUNNING")}
-        stale = [name for name in self._stale() if name not in under_way]
+        # One that runs may have listed the images before the last of them came; one that waits has not.
+        waiting = {task["request"]["method"] for task in tasks("scoring") if task["status"] == "SUBMITTED"}
+        stale = [name for name in self._stale() if name not in waiting]
         return {name: super(ColdStartApp, self).async_scoring(name, params) for name in stale}
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
