@@ -29,7 +29,7 @@ from bundle.data.reader import read_image
 from bundle.label.archived_labels import ArchivedLabel, ArchivedLabels
 from bundle.label.dicomweb import ArchiveClient, Series, Unreachable
 from bundle.label.notes import Notes
-from bundle.label.uploads import Refused, check_label, check_tag
+from bundle.label.uploads import Refused, check_label, check_tag, gone_if_refused
 from bundle.run.atomic import atomic_file
 from bundle.segmentation.dicom_seg import segmentation_object
 from bundle.segmentation.dicom_source import save
@@ -177,27 +177,20 @@ class Archive(Datastore):
             Refused: there is no such image, or the label is none of it.
             Unreachable: the archive does not take it. Nothing is kept then.
         """
-        check_tag(label_tag)
-        image = Path(self.get_image_uri(image_id))
         upload = Path(label_filename)
-        kept = _picture_of(upload, image, self._modality) if upload.name.endswith(RAW) else upload
-        checked = check_label(kept, image, self._modality)
-        try:
-            if label_tag == FINAL:
-                mask = read_mask(checked, labels=self._modality.labels)
-                made = segmentation_object(image, mask, self._modality, drawn=True)
-                self._archived.add(made, mask)
-                self.refresh()
-            else:
-                suffix = checked.name[len(strip_suffix(checked.name)) :]
-                target = self._folder / "labels" / label_tag / f"{image_id}{suffix}"
-                with atomic_file(target) as temporary:
-                    shutil.copyfile(checked, temporary)
-        except UnreadableImage as error:
-            raise Refused(422, f"the label cannot be stored: {error.reason}") from None
-        finally:
-            for path in {kept, checked} - {upload}:
-                path.unlink(missing_ok=True)
+        with gone_if_refused(upload):
+            check_tag(label_tag)
+            image = Path(self.get_image_uri(image_id))
+            kept = _picture_of(upload, image, self._modality) if upload.name.endswith(RAW) else upload
+            checked = kept
+            try:
+                checked = check_label(kept, image, self._modality)
+                self._keep_label(image_id, checked, label_tag, image)
+            except UnreadableImage as error:
+                raise Refused(422, f"the label cannot be stored: {error.reason}") from None
+            finally:
+                for path in {kept, checked} - {upload}:
+                    path.unlink(missing_ok=True)
         return image_id
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:  # noqa: ARG002
@@ -248,6 +241,17 @@ class Archive(Datastore):
     @cachedmethod(lambda self: self._recent, key=lambda _: "labels", lock=lambda self: self._lock)
     def _labels(self) -> dict[str, ArchivedLabel]:
         return self._archived.find(self._images().values())
+
+    def _keep_label(self, image_id: str, file: Path, tag: str, image: Path) -> None:
+        """Store a checked label in the archive if it is final, else in a file."""
+        if tag == FINAL:
+            mask = read_mask(file, labels=self._modality.labels)
+            self._archived.add(segmentation_object(image, mask, self._modality, drawn=True), mask)
+            self.refresh()
+            return
+        suffix = file.name[len(strip_suffix(file.name)) :]
+        with atomic_file(self._folder / "labels" / tag / f"{image_id}{suffix}") as temporary:
+            shutil.copyfile(file, temporary)
 
     def _fetch(self, series: Series, folder: Path) -> None:
         """Copy a series' objects, all or none; their names are numbers, since a header is not to be trusted."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import nibabel
@@ -21,6 +23,16 @@ _TAG = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 class Refused(HTTPException):
     """A request that is wrong in itself: the server answers with ``status_code``, 400 to 499, and ``detail``."""
+
+
+@contextlib.contextmanager
+def gone_if_refused(upload: Path) -> Iterator[None]:
+    """Remove an upload if the block refuses it: MONAI Label does so only after a success, and it may show a patient."""
+    try:
+        yield
+    except HTTPException:
+        upload.unlink(missing_ok=True)
+        raise
 
 
 def check_id(identifier: str) -> None:
