@@ -29,7 +29,7 @@ from bundle.label.pool import RankedPool
 from bundle.label.scoring import RankPool, ScoreUncertainty, pool_images
 from bundle.label.strategies import all_strategies
 from bundle.label.training import FineTuneTask
-from bundle.label.uploads import Refused
+from bundle.label.uploads import Refused, gone_if_refused
 
 logger = logging.getLogger(__name__)
 
@@ -114,9 +114,11 @@ class ColdStartApp(MONAILabelApp):
         if request.get("model") not in self._infers:
             raise Refused(404, f"there is no model {request.get('model')!r}; there are {', '.join(self._infers)}")
         store = datastore or self.datastore()
-        if not self._may_read(str(request.get("image") or ""), store):
+        image = str(request.get("image") or "")
+        if not self._may_read(image, store):
             raise Refused(404, f"there is no image {request.get('image')!r}")
-        return dict(super().infer(request, store))
+        with gone_if_refused(Path(image)):
+            return dict(super().infer(request, store))
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Train a model; afterwards the images without label are scored under it."""

@@ -15,7 +15,7 @@ from bundle.data import dicom, nifti, pictures
 from bundle.data.identity import strip_suffix
 from bundle.data.modality import Modality
 from bundle.data.tree import walk
-from bundle.label.uploads import Refused, check_id, check_image, check_label, check_tag
+from bundle.label.uploads import Refused, check_id, check_image, check_label, check_tag, gone_if_refused
 from bundle.run.atomic import atomic_file, write_text
 
 logger = logging.getLogger(__name__)
@@ -48,11 +48,12 @@ class StudyFolder(LocalDatastore):
         """Keep an uploaded image under ``image_id``."""
         upload = Path(image_filename)
         image_id = strip_suffix(image_id or upload.name)
-        check_id(image_id)
-        check_image(upload, self.modality)
-        self.refresh()
-        if image_id in self._datastore.objects:
-            raise Refused(409, f"there is an image {image_id!r} already; choose another id")
+        with gone_if_refused(upload):
+            check_id(image_id)
+            check_image(upload, self.modality)
+            self.refresh()
+            if image_id in self._datastore.objects:
+                raise Refused(409, f"there is an image {image_id!r} already; choose another id")
         target = self.root / f"{image_id}{self._to_id(upload.name)[1]}"
         _copy(upload, target)
         self._datastore.objects[image_id] = ImageLabelModel(image=self._entry(target, image_info))
@@ -65,13 +66,14 @@ class StudyFolder(LocalDatastore):
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a mask of ``image_id``; an earlier one of that tag is replaced."""
-        check_tag(label_tag)
-        self._init_from_datastore_file()
-        image = self.get_image_uri(image_id)
-        if not image:
-            raise Refused(404, f"there is no image {image_id!r}")
         upload = Path(label_filename)
-        kept = check_label(upload, Path(image), self.modality)
+        with gone_if_refused(upload):
+            check_tag(label_tag)
+            self._init_from_datastore_file()
+            image = self.get_image_uri(image_id)
+            if not image:
+                raise Refused(404, f"there is no image {image_id!r}")
+            kept = check_label(upload, Path(image), self.modality)
         previous = self.get_label_uri(image_id, label_tag)
         target = Path(self._datastore.label_path(label_tag)) / f"{image_id}{self._to_id(kept.name)[1]}"
         _copy(kept, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -27,11 +28,15 @@ class Refused(HTTPException):
 
 @contextlib.contextmanager
 def gone_if_refused(upload: Path) -> Iterator[None]:
-    """Remove an upload if the block refuses it: MONAI Label does so only after a success, and it may show a patient."""
+    """Remove an upload if the block refuses it: MONAI Label does so only after a success, and it may show a patient.
+
+    What lies elsewhere than where the server puts uploads stays.
+    """
     try:
         yield
     except HTTPException:
-        upload.unlink(missing_ok=True)
+        if upload.is_absolute() and upload.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):
+            upload.unlink(missing_ok=True)
         raise
 
 

@@ -157,6 +157,11 @@ class Server:
             return Answer(error.code, error.read())
 
 
+def uploads_left(server: Server) -> list[Path]:
+    """What clients sent and the server has not removed; background tasks answer in JSON files at the same place."""
+    return [path for path in (server.out / "tmp").iterdir() if path.suffix != ".json"]
+
+
 @pytest.fixture(scope="session")
 def label_python(repository: Path) -> Path:
     """The Python of the MONAI Label environment; the test is skipped where it is not asked for."""

@@ -20,7 +20,7 @@ from bundle.label.orthanc import Orthanc
 from bundle.label.server import free_port
 from bundle.segmentation.dicom_seg import segmentation_object, write_segmentation
 from bundle.segmentation.dicom_source import save
-from tests.label.conftest import Server
+from tests.label.conftest import Server, uploads_left
 from tests.label.pacs import Pacs, as_digital, series_of
 from tests.segmentation.dicom_objects import errors_of
 
@@ -183,7 +183,7 @@ def test_a_bad_label_is_refused_and_nothing_is_stored(server, pacs, tmp_path, wh
         target, status = "1.2.3", 404
     answer = server.label(target, file)
     assert answer.status == status and answer.json["detail"], answer.body
-    assert pacs.segmentations(image) == [] and list((server.out / "tmp").iterdir()) == []
+    assert pacs.segmentations(image) == [] and uploads_left(server) == []
 
 
 def test_images_and_labels_are_not_removed_over_the_network(server):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bundle.data.demo import make_demo
 
-from .conftest import MODEL, Server
+from .conftest import MODEL, Server, uploads_left
 
 pytestmark = pytest.mark.label
 COUNT = 12
@@ -240,6 +240,7 @@ def test_a_bad_inference_is_refused(server, tmp_path):
     assert server.infer("unknown", image="img_0000").status == 404
     assert server.infer(image="img_0000", model_filename="../../../secret.pt").status == 400
     assert server.post("/activelearning/unknown").status == 404
+    assert uploads_left(server) == []
 
 
 def test_an_nrrd_label_of_3d_slicer_is_kept_as_nifti(server, tmp_path, label_python):
