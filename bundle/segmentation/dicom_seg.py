@@ -108,6 +108,8 @@ def segmentation_object(
         except Exception as error:  # its message may quote the header
             reason = f"no segmentation can be made of this DICOM object ({type(error).__name__})"
             raise UnreadableImage(source, reason) from None
+        for tag in _untold(origin.header):
+            made.pop(tag, None)
         origin.identify(made)
         made.ContentCreatorName = ""
         _refer(made, origin)
@@ -123,7 +125,7 @@ def _template(origin: Source) -> Dataset:
     for tag in (*REFERENCES, *COMPRESSION, "Rows", "Columns"):
         if tag in header:
             template[tag] = copy.copy(header[tag])
-    for tag in IDENTITY:
+    for tag in (*IDENTITY, *_untold(header)):
         setattr(template, tag, "")
     # A class that may have several frames would ask for their tags, and one that is not known for its own.
     template.SOPClassUID = SecondaryCaptureImageStorage
@@ -139,6 +141,11 @@ def _template(origin: Source) -> Dataset:
         template.PixelSpacing = list(pixel_spacing(header) or (1.0, 1.0))
     template.SliceThickness = header.get("SliceThickness") or SLICE_THICKNESS
     return template
+
+
+def _untold(header: Dataset) -> list[str]:
+    """What a lossily compressed source does not tell of its compression, and highdicom 0.22 does not do without."""
+    return [tag for tag in COMPRESSION if tag not in header] if header.get("LossyImageCompression") == "01" else []
 
 
 def _numbers(header: Dataset, tag: str, count: int) -> bool:

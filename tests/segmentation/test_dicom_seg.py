@@ -289,3 +289,13 @@ def test_dcmqi_gives_the_mask_of_a_plain_radiograph_back_on_the_grid_of_the_nift
     np.testing.assert_array_equal(np.asarray(volume.dataobj)[..., 0].T, corner(37, 53))
     row, column = read_dicom(radiograph).spacing
     np.testing.assert_allclose(volume.affine[:2, :2], np.diag([-column, -row]), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "told", [{"LossyImageCompressionRatio": "10"}, {"LossyImageCompressionMethod": "ISO_10918_1"}, {}]
+)
+def test_a_source_that_tells_half_of_its_compression_has_a_segmentation_that_tells_no_more(tmp_path, told):
+    source = image(tmp_path / "cr.dcm", np.zeros((7, 9), np.uint16), LossyImageCompression="01", **told)
+    made = segmentation_object(source, corner(7, 9), CHEST)
+    lossy = {tag for tag in made.dir() if tag.startswith("LossyImageCompression")}
+    assert lossy == {"LossyImageCompression", *told} and made.LossyImageCompression == "01"
