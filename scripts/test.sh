@@ -12,6 +12,11 @@ cd "$root"
 left_out=()
 [[ -d "${COLDSTART_DATA:-../shared/data}/dermoscopy" ]] || left_out+=("not real")
 if [[ "${COLDSTART_LABEL_TESTS:-}" == 1 ]]; then
+  archive=(orthanc orthanc-dicomweb dicom3tools)  # a local PACS, and a checker of DICOM objects
+  if command -v apt-get >/dev/null && [[ $EUID == 0 ]] && ! dpkg -s "${archive[@]}" >/dev/null 2>&1; then
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes "${archive[@]}"; } >&2 \
+      || echo "without ${archive[*]} the tests of the archive are skipped" >&2
+  fi
   label_python="$("$root/scripts/label_server.sh" --install-only)"
   "$label_python" -m pip install --quiet hypothesis pytest >&2  # the stages are tested on its older packages too
 else
