@@ -40,13 +40,14 @@ class TrainingDomain:
     """Takes the reference that inference compares its images with; give it to ``SaveWeights``.
 
     Args:
-        images: entries with ``id`` and absolute ``image``; of more than ``IMAGES`` a seeded draw is taken.
+        images: entries with absolute ``image``, and ``id``, which those of MONAI Label lack; of more than ``IMAGES`` a
+            seeded draw is taken.
         modality: of the images.
         seed: of the draw.
     """
 
     def __init__(self, images: Sequence[Mapping[str, Any]], *, modality: Modality, seed: int = 0) -> None:
-        ordered = sorted(images, key=lambda entry: str(entry["id"]))
+        ordered = sorted(images, key=lambda entry: str(entry.get("id", entry["image"])))
         drawn = numpy_stream(seed, "training domain").permutation(len(ordered))[:IMAGES]
         self.entries = [ordered[i] for i in sorted(drawn)]
         self.modality = modality
@@ -75,7 +76,8 @@ class TrainingDomain:
             try:
                 image = load({"image": entry["image"]})["image"]
             except (UnreadableImage, RuntimeError):
-                logger.warning("image %r cannot be read any more and is left out of the reference", entry["id"])
+                name = entry.get("id", "without an id")
+                logger.warning("image %r cannot be read any more and is left out of the reference", name)
                 continue
             own = image_part(image)
             figures.append((sharpness(own), brightness(own)))

@@ -102,3 +102,11 @@ def test_the_pool_stands_for_the_domain_and_the_training_images_where_there_is_n
     alone = training_domain(tmp_path / "datalist.json", images[:3], modality=MODALITY)
     assert alone.entries == images[:3]
     assert len(training_domain(images, images[:3], modality=MODALITY).entries) == len(images)
+
+
+def test_entries_without_ids_are_told_apart_by_their_paths(images):
+    torch.manual_seed(0)
+    network = UNet(3, 2)
+    bare = [{"image": entry["image"]} for entry in [*images, {"image": "/nowhere/gone.png"}]]
+    found = TrainingDomain(bare, modality=MODALITY)(network)
+    assert torch.equal(found["mean"], TrainingDomain(images, modality=MODALITY)(network)["mean"])
