@@ -19,6 +19,7 @@ from bundle.run.atomic import atomic_folder
 
 if TYPE_CHECKING:
     from bundle.data.datalist import Datalist
+    from bundle.data.identity import Pseudonyms
     from bundle.embedding import Embeddings
     from bundle.rounds.state import Round, RoundsState
     from bundle.selection import Selection
@@ -96,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who labels: an expert who writes masks to a folder (default), or the masks of the datalist",
     )
     parser.add_argument(
-        "--masks", type=Path, metavar="DIR", help="folder of the expert's masks (default the datalist's)"
+        "--masks", type=Path, metavar="DIR", help="the expert's masks, or file of annotations (default the datalist's)"
     )
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="ids never to ask for: one a line, or CSV with id")
     parser.add_argument("--copy-to", type=Path, metavar="DIR", help="also copy what to annotate to DIR/round_N")
@@ -168,8 +169,8 @@ class _Loop:
         self.spread = resolve_diversity(args.diversity, parse_options(args.diversity_option))
         self.datalist = load_datalist(args.datalist)
         self.masks = Path(args.masks or self.datalist.label_root or "masks")
-        if args.oracle == "folder" and not self.masks.is_dir():
-            raise ValueError(f"--masks must be the folder that the expert writes to, got {self.masks}")
+        if args.oracle == "folder" and not self.masks.exists():
+            raise ValueError(f"--masks must be the folder, or the file, that the expert writes to, got {self.masks}")
         self.initial = (
             load_datalist(args.initial_selection / "selection.json") if args.initial_selection else self.datalist
         ).ids("training")
@@ -353,9 +354,32 @@ class _Loop:
         from bundle.run.quarantine import Quarantine
 
         aside = Quarantine(self.masks)
-        found = take_masks(self.datalist, ids, self.masks, quarantine=aside)
+        found = take_masks(
+            self.datalist,
+            ids,
+            self.masks,
+            drawn=self._folder(number) / "labels",
+            pseudonyms=self._pseudonyms(),
+            copies=self._copies(number),
+            quarantine=aside,
+        )
         aside.write(self._folder(number))
         return found
+
+    def _pseudonyms(self) -> Pseudonyms:
+        """Those of the datalist, whose secret lies beside it; without one its ids are the identifiers themselves."""
+        from bundle.data.identity import KEY_FILE, Pseudonyms
+
+        key_file = Path(self.args.datalist).parent / KEY_FILE
+        return Pseudonyms(key_file, keep=not key_file.is_file())
+
+    def _copies(self, number: int) -> dict[str, str]:
+        """What the copies of all rounds so far are called, to the images' ids."""
+        from bundle.data.annotations.matching import names_of_copies
+        from bundle.data.handover import TABLE
+
+        tables = [self.args.copy_to / f"round_{n}" / TABLE for n in range(number + 1)] if self.args.copy_to else []
+        return {name: image for table in tables if table.is_file() for name, image in names_of_copies(table).items()}
 
     def _ask(self, number: int, labelled: Datalist, missing: list[str], *, of: int) -> Path:
         """Say which labels are to come, and return the list of them."""

@@ -1,4 +1,4 @@
-"""The strong labeller: an expert whose masks appear in a folder."""
+"""The strong labeller: an expert whose annotations appear in a folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bundle.data.annotations.matching import PLANES, mask_stem, without_ending
+from bundle.data.annotations.folder import AnnotationFolder
+from bundle.data.annotations.matching import ImageIndex
+from bundle.data.annotations.names import LabelNames
 from bundle.data.datalist import Datalist
-from bundle.data.identity import strip_suffix
-from bundle.data.masks import read_mask
-from bundle.data.modality import Modality
-from bundle.data.pictures import UnreadableImage
+from bundle.data.identity import Pseudonyms, strip_suffix
 from bundle.data.reader import read_image
+from bundle.data.threads import in_threads
 from bundle.run.atomic import write_csv
 from bundle.run.quarantine import Quarantine
 
@@ -30,8 +30,7 @@ def without_label(datalist: Datalist, ids: Sequence[str]) -> list[str]:
 def write_to_annotate(folder: Path, datalist: Datalist, ids: Sequence[str]) -> Path:
     """Write ``to_annotate.csv``: ``rank``, ``id``, ``image`` below the data root, and the ``mask`` to write for it.
 
-    A picture, NIfTI or NRRD will do for the mask, with any ending that ``make_datalist`` takes; what counts is the path
-    without suffix.
+    The ``mask`` is the plainest of what ``make_datalist`` takes; for masks what counts is the path without suffix.
     """
     images = {entry["id"]: entry["image"] for entry in datalist.sections["pool"]}
     rows = [
@@ -41,76 +40,62 @@ def write_to_annotate(folder: Path, datalist: Datalist, ids: Sequence[str]) -> P
     return write_csv(folder / TO_ANNOTATE, rows, COLUMNS)
 
 
-def take_masks(datalist: Datalist, ids: Sequence[str], folder: Path, *, quarantine: Quarantine) -> Datalist:
-    """The datalist with a label for every image of ``ids`` whose mask is in the folder; labels that it has stay.
+def take_masks(
+    datalist: Datalist,
+    ids: Sequence[str],
+    place: Path,
+    *,
+    drawn: Path,
+    pseudonyms: Pseudonyms,
+    copies: Mapping[str, str] | None = None,
+    quarantine: Quarantine,
+) -> Datalist:
+    """The datalist with a label for every image of ``ids`` that has an annotation; labels that it has stay.
 
-    A mask belongs to the image with the same path below its folder, suffix and mask's ending aside, as for
-    ``make_datalist``. One that cannot be used is set aside, and its image stays without label.
+    Annotations are what ``make_datalist --masks`` takes, and find their images as there. One that cannot be used is set
+    aside, and its image stays without label.
 
     Args:
-        folder: where the expert's masks are; it may lie anywhere, and hold others.
+        place: the expert's folder, or one file; it may lie anywhere, and hold others.
+        drawn: folder for the masks of annotations that are no pictures; replaced if it is there.
+        pseudonyms: gave DICOM files the ids that the datalist has.
+        copies: what copies of images are called, without suffix, to the image's id.
     """
     wanted = set(without_label(datalist, ids))
-    relative = {entry["id"]: entry["image"] for entry in datalist.sections["pool"] if entry["id"] in wanted}
-    masks = _masks_by_stem(folder, images={strip_suffix(entry["image"]) for entry in datalist.sections["pool"]})
-    found: dict[str, Path] = {}
-    for entry in datalist.section("pool"):
-        if entry["id"] not in relative:
-            continue
-        mask = masks.get(strip_suffix(relative[entry["id"]]))
-        if mask is None:
-            continue
-        reason = _reason_against(mask, entry["image"], folder, datalist.modality)
-        if reason is None:
-            found[entry["id"]] = mask
-        else:
-            quarantine.add(mask, f"{reason}; the image stays without label")
-    return _with_labels(datalist, folder, found) if found else datalist
+    annotations = AnnotationFolder(place.resolve(), modality=datalist.modality, names=_names(datalist), drawn=drawn)
+    files = annotations.files(datalist.root.resolve())
+    if not files:
+        return datalist
+    known = {strip_suffix(entry["image"]): entry["id"] for entries in datalist.sections.values() for entry in entries}
+    entries = [
+        {"id": entry["id"], "image": entry["image"]} for entry in datalist.sections["pool"] if entry["id"] in wanted
+    ]
+    paths = {entry["id"]: Path(entry["image"]) for entry in datalist.section("pool")}
+
+    def size(entry: Mapping[str, str]) -> tuple[int, int]:
+        rows, columns = read_image(paths[entry["id"]], datalist.modality).shape[:2]
+        return rows, columns
+
+    sizes = in_threads(size, entries, "decode images")
+    images = {entry["image"]: (paths[entry["id"]], found) for entry, found in zip(entries, sizes, strict=True)}
+    index = ImageIndex(known, pseudonyms, copies or {})
+    annotations.attach(entries, files, index=index, images=images, quarantine=quarantine)
+    found = {entry["id"]: annotations.root / entry["label"] for entry in entries if "label" in entry}
+    return _with_labels(datalist, annotations.root, found) if found else datalist
 
 
-def _masks_by_stem(folder: Path, *, images: set[str]) -> dict[str, Path]:
-    """Path of an image without suffix to its mask; a mask's ending is dropped, unless an image has it in its name."""
-    exact: dict[str, Path] = {}
-    ended: dict[str, Path] = {}
-    for path in _mask_files(folder):
-        stem = mask_stem(path.relative_to(folder).as_posix())
-        exact.setdefault(stem, path)
-        short = without_ending(stem)
-        if short is not None and stem not in images:
-            ended.setdefault(short, path)
-    return {**ended, **exact}
-
-
-def _mask_files(folder: Path) -> list[Path]:
-    """Files that may be masks, sorted; one that is still being written under a hidden name is none."""
-    files = (path for path in folder.rglob("*") if path.name.lower().endswith(PLANES) and path.is_file())
-    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _reason_against(mask: Path, image: str, folder: Path, modality: Modality) -> str | None:
-    """Why a mask cannot be the label of an image, or None; in the words of the datalist's quarantine."""
-    if not mask.resolve().is_relative_to(folder.resolve()):
-        return "link that leaves the folder of the masks"
-    try:
-        height, width = read_mask(mask, labels=modality.labels).shape
-    except UnreadableImage as error:
-        return f"unreadable mask: {error.reason}"
-    except ValueError as error:
-        return f"wrong mask: {error}"
-    rows, columns = read_image(image, modality).shape[:2]
-    if (height, width) != (rows, columns):
-        return f"mask of another size: {width} x {height}, its image has {columns} x {rows}"
-    return None
+def _names(datalist: Datalist) -> LabelNames:
+    return LabelNames(datalist.modality.labels, codes=datalist.modality.codes)
 
 
 def _with_labels(datalist: Datalist, folder: Path, found: Mapping[str, Path]) -> Datalist:
     """The datalist with these labels. Its label root becomes the nearest folder that holds old labels and new ones."""
-    old = datalist.label_root.resolve() if datalist.label_root is not None else folder.resolve()
-    shared = Path(os.path.commonpath([folder.resolve(), old]))
+    old = datalist.label_root.resolve() if datalist.label_root is not None else folder
+    shared = Path(os.path.commonpath([folder, old]))
 
     def relabelled(entry: Mapping[str, str]) -> dict[str, str]:
         if entry["id"] in found:
-            label = folder.resolve() / found[entry["id"]].relative_to(folder)
+            label = found[entry["id"]]
         elif "label" in entry:
             label = old / entry["label"]
         else:
