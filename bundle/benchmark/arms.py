@@ -105,6 +105,12 @@ class Setup:
         starts = tuple(remark for remark in arm.remarks if remark.startswith("start "))
         return self.arms.get(arm_title(arm.start, CHANCE, (*arm.pool, *starts)))
 
+    @property
+    def against_chance(self) -> dict[str, tuple[Arm, Arm]]:
+        """Every arm that chooses by a strategy, by title, with the arm that draws at random where it chooses."""
+        found = {title: (arm, self.chance(arm)) for title, arm in self.compared.items() if arm.strategy != CHANCE}
+        return {title: (arm, chance) for title, (arm, chance) in found.items() if chance is not None}
+
 
 def arm_title(start: str, strategy: str, remarks: Sequence[str] = ()) -> str:
     """How an arm is called, in tables and on the command line."""

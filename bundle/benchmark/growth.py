@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from bundle.benchmark.power_law import fitted_exponent
 from bundle.report.style import CYCLE, FULL, MARKERS, new_figure, styled
 from bundle.run.seeds import numpy_stream
 
@@ -109,7 +110,7 @@ def grow(
 
 
 def exponent(costs: Sequence[StageCost], quantity: str) -> float | None:
-    """The p of ``quantity`` ~ N^p by least squares on logarithms; None with fewer than two sizes.
+    """The p of ``quantity`` ~ N^p; None with fewer than two sizes.
 
     The smallest sizes are mostly the start of the process, so sizes below a tenth of the largest are left out where
     two others remain.
@@ -117,10 +118,7 @@ def exponent(costs: Sequence[StageCost], quantity: str) -> float | None:
     largest = max(cost.images for cost in costs)
     late = [cost for cost in costs if 10 * cost.images >= largest]
     kept = late if len({cost.images for cost in late}) > 1 else costs
-    if len({cost.images for cost in kept}) < 2:
-        return None
-    images, values = np.log([[cost.images, getattr(cost, quantity)] for cost in kept]).T
-    return float(np.polyfit(images, values, 1)[0])
+    return fitted_exponent([cost.images for cost in kept], [getattr(cost, quantity) for cost in kept])
 
 
 @styled

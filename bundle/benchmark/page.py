@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.benchmark.arms import Arm, Setup, setups
+from bundle.benchmark.arms import Setup, setups
 from bundle.benchmark.comparison import HEADLINE, check_family, compare_family
 from bundle.benchmark.figures import budget_curves, chance_differences
 from bundle.benchmark.ledger import Ledger
@@ -158,11 +158,7 @@ class SetupPart:
         )
 
     def _differences(self) -> Block:
-        pairs: dict[str, tuple[Arm, Arm]] = {}
-        for title, arm in self.setup.compared.items():
-            chance = self.setup.chance(arm)
-            if arm.strategy != CHANCE and chance is not None:
-                pairs[title] = (arm, chance)
+        pairs = self.setup.against_chance
         if not pairs or not self.budgets:
             raise Absent("No strategy has random draws of its own start beside it.")
         return chart(

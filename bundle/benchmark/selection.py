@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.benchmark.memory import PeakMemory
+from bundle.benchmark.power_law import fitted_exponent
 from bundle.embedding import IDS_FILE, VECTORS_FILE, Embeddings, unit_length
 from bundle.report.style import CYCLE, FULL, MARKERS, new_figure, styled
 from bundle.run.seeds import numpy_stream
@@ -162,26 +163,17 @@ def measure_cost(folder: Path, strategy: str, budget: int, *, seed: int, limit: 
         process.join()
 
 
-def fitted_exponent(costs: Sequence[Cost]) -> float | None:
-    """The p of seconds ~ N^p by least squares on logarithms; None with fewer than two sizes."""
-    points = [(cost.images, cost.seconds) for cost in costs if cost.seconds]
-    if len({images for images, _ in points}) < 2:
-        return None
-    images, seconds = np.log(np.array(points, dtype=np.float64)).T
-    return float(np.polyfit(images, seconds, 1)[0])
-
-
 @styled
 def draw_costs(costs: Sequence[Cost], *, budget: int) -> Figure:
     """Seconds against images, both logarithmic, a line a strategy with its fitted exponent."""
     figure, (axes,) = new_figure(width=FULL, height=4.2)
     ended = [cost for cost in costs if cost.seconds is not None]
     for number, name in enumerate(dict.fromkeys(cost.strategy for cost in ended)):
-        done = [cost for cost in ended if cost.strategy == name]
-        power = fitted_exponent(done)
+        sizes, seconds = zip(*((cost.images, cost.seconds) for cost in ended if cost.strategy == name), strict=True)
+        power = fitted_exponent(sizes, seconds)
         label = name if power is None else f"{name}, N^{power:.2f}"
         style = {"color": CYCLE[number % len(CYCLE)], "marker": MARKERS[number // len(CYCLE) % len(MARKERS)]}
-        axes.plot([cost.images for cost in done], [cost.seconds for cost in done], label=label, **style)  # type: ignore[arg-type]
+        axes.plot(sizes, seconds, label=label, **style)  # type: ignore[arg-type]
     axes.set(xlabel="images in the pool", ylabel="seconds")
     axes.set_title(f"Time to select {budget} images")
     if ended:

@@ -113,10 +113,7 @@ def square_table(setup: Setup, budgets: Sequence[int], selected: str) -> Table:
 def chance_table(setup: Setup, budgets: Sequence[int]) -> Table:
     """Every strategy against random draws of its own start and pool: area, and seeds won at every budget."""
     rows = []
-    for title, arm in setup.compared.items():
-        chance = setup.chance(arm)
-        if arm.strategy == CHANCE or chance is None:
-            continue
+    for title, (arm, chance) in setup.against_chance.items():
         found = compare_areas(setup, title, chance.title, budgets)
         rows.append(
             [
@@ -142,10 +139,7 @@ def chance_table(setup: Setup, budgets: Sequence[int]) -> Table:
 def percentile_table(setup: Setup, budgets: Sequence[int]) -> Table:
     """Where the mean of each strategy lies among the single random draws of its start and pool."""
     rows = []
-    for title, arm in setup.compared.items():
-        chance = setup.chance(arm)
-        if arm.strategy == CHANCE or chance is None:
-            continue
+    for title, (arm, chance) in setup.against_chance.items():
         means, draws = arm.means(), chance.figures()
         rows.append(
             [

@@ -110,6 +110,7 @@ def train(
                 "epochs": steps // epoch_length,
                 "train#preprocessing": canvases,
                 "train#handlers": handlers,
+                "train#weights#reference": None,  # describes the images for a later use; these weights have none
                 **knobs,
             },
         )

@@ -13,12 +13,13 @@ import numpy as np
 from fastapi import HTTPException
 
 from bundle.data.annotations.matching import PLANES
-from bundle.data.masks import read_mask
+from bundle.data.masks import read_mask_with_place
 from bundle.data.modality import Modality
+from bundle.data.nrrd import is_nrrd
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import read_image
 
-NRRD = ".nrrd"  # 3D Slicer's own
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # the axes of DICOM and of 3D Slicer, where a file tells no place
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -71,17 +72,17 @@ def check_label(path: Path, image: Path, modality: Modality) -> Path:
     _check_content(path, "label")
     if not path.name.lower().endswith(PLANES):
         raise Refused(422, f"a label must be named as PNG, NIfTI or NRRD are, got {path.suffix or 'no suffix'}")
-    kept = _nifti_of(path) if path.name.lower().endswith(NRRD) else path
     try:
-        rows, columns = read_mask(kept, labels=modality.labels).shape
+        mask, affine = read_mask_with_place(path, labels=modality.labels)
         height, width = read_image(image, modality).shape[:2]
     except UnreadableImage as error:
         raise Refused(422, f"the label cannot be read: {error.reason}") from None
     except ValueError as error:
-        raise Refused(422, f"the label is wrong: {str(error).replace(str(kept), path.suffix)}") from None
+        raise Refused(422, f"the label is wrong: {str(error).replace(str(path), path.suffix)}") from None
+    rows, columns = mask.shape
     if (rows, columns) != (height, width):
         raise Refused(422, f"the label must have the image's size, {width} x {height}, got {columns} x {rows}")
-    return kept
+    return _as_nifti(path, mask, affine) if is_nrrd(path) else path
 
 
 def _check_content(path: Path, kind: str) -> None:
@@ -89,21 +90,9 @@ def _check_content(path: Path, kind: str) -> None:
         raise Refused(400, f"the {kind} is empty: the upload holds no byte")
 
 
-def _nifti_of(path: Path) -> Path:
-    """An NRRD mask as NIfTI with the same voxels and place."""
-    import nrrd  # MONAI Label brings it along
-
-    try:
-        values, header = nrrd.read(str(path))
-    except Exception as error:
-        raise Refused(422, f"the label is no NRRD file that can be read ({type(error).__name__})") from None
-    affine = np.eye(4)
-    directions = header.get("space directions")
-    if directions is not None and np.shape(directions) == (3, 3) and np.isfinite(directions).all():
-        affine[:3, :3] = np.asarray(directions).T
-        affine[:3, 3] = header.get("space origin", np.zeros(3))
-    if header.get("space") in (None, "left-posterior-superior", "LPS"):
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+def _as_nifti(path: Path, mask: np.ndarray, affine: np.ndarray | None) -> Path:
+    """A mask (H, W) of class indices as NIfTI beside ``path``, where the NRRD file lay in space."""
     target = path.with_suffix(".nii.gz")
-    nibabel.save(nibabel.Nifti1Image(np.asarray(values, dtype=np.uint8), affine), target)
+    place = LPS if affine is None else affine
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(mask.T[..., None]), place), target)
     return target

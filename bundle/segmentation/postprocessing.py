@@ -29,16 +29,20 @@ def postprocessing(judge: Callable[[Any], Any] | None = None) -> Compose:
     return Compose([*([judge] if judge else []), OffCanvasd("pred"), LikeliestClassd("pred"), ImageShaped("pred")])
 
 
-class OffCanvasd(MapTransform):
+class _OfImage(MapTransform):
+    """A change of ``keys`` that follows from the image they belong to, ``reference``."""
+
+    def __init__(self, keys: KeysCollection, reference: str = "image") -> None:
+        super().__init__(keys)
+        self.reference = reference
+
+
+class OffCanvasd(_OfImage):
     """(C, size, size) to (C, W, H), where the size of the image before its canvas is told by its trace.
 
     MONAI's ``Invertd`` sets flags of the preprocessing while it inverts, so threads that share one would disturb each
     other, and it copies all metadata first.
     """
-
-    def __init__(self, keys: KeysCollection, reference: str = "image") -> None:
-        super().__init__(keys)
-        self.reference = reference
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Give every item the size, and the metadata, of the reference."""
@@ -72,15 +76,11 @@ class LikeliestClassd(MapTransform):
         return d
 
 
-class ImageShaped(MapTransform):
+class ImageShaped(_OfImage):
     """(1, W, H) classes to uint8 of the file's own number of axes.
 
     MONAI Label compares a result's axes with the reference's and writes a PNG of one row if they differ.
     """
-
-    def __init__(self, keys: KeysCollection, reference: str = "image") -> None:
-        super().__init__(keys)
-        self.reference = reference
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Drop the channel, and keep a third axis of length 1 where the reference has one."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bundle.overlap import mean_dice
 from bundle.selection.criterion import Opinions, criterion
 from bundle.selection.strategy import require_choice
 
@@ -36,13 +36,3 @@ def dsal(opinions: Opinions, *, pairs: str = "main") -> float:
     masks = [opinion.argmax(axis=0) for opinion in opinions]
     chosen = itertools.combinations(masks, 2) if pairs == "all" else ((masks[0], other) for other in masks[1:])
     return 1.0 - float(np.mean([mean_dice(a, b, labels=opinions.shape[1] - 1) for a, b in chosen]))
-
-
-def mean_dice(a: NDArray[np.intp], b: NDArray[np.intp], *, labels: int) -> float:
-    """Dice of two masks (W, H) of class indices, averaged over the labels; 1 for a label that is in neither."""
-    found = []
-    for label in range(1, labels + 1):
-        in_a, in_b = a == label, b == label
-        total = int(in_a.sum()) + int(in_b.sum())
-        found.append(2 * int((in_a & in_b).sum()) / total if total else 1.0)
-    return float(np.mean(found))

@@ -7,23 +7,10 @@ import dataclasses
 import pytest
 
 from bundle.benchmark.ledger import run_key
-from bundle.benchmark.protocol import Run, Setting, plan
+from bundle.benchmark.protocol import Run, plan
 from bundle.commands.benchmark_labels import parse_choice
+from tests.benchmark.rows import SHARED
 
-SHARED = Setting(
-    modality="dermoscopy",
-    data="sha256:1",
-    size=128,
-    pool={"kind": "curated", "images": 100},
-    pool_images=100,
-    steps=400,
-    recipe={"learning_rate": 0.001},
-    scoring="fp32",
-    start_weights="sha256:2",
-    embedding_weights="sha256:3",
-    features="scales",
-    control="none",
-)
 OTHER = {
     "modality": "chest_xray",
     "data": "sha256:9",

@@ -7,27 +7,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bundle.overlap import mean_dice
+
 RULES = ("consensus", "first", "staple")
 
 
 def agreement(masks: Mapping[str, np.ndarray], classes: int) -> dict[tuple[str, str], float]:
     """Dice of every two annotators of one image, the mean over the labels.
 
-    A label that neither has drawn counts 1, one that only one has drawn 0, as in the scores of the evaluation.
-
     Args:
         masks: annotator to (H, W) class indices, all of one size.
         classes: number of classes, background included.
     """
-    found = {}
-    for a, b in itertools.combinations(sorted(masks), 2):
-        scores = []
-        for label in range(1, classes):
-            left, right = masks[a] == label, masks[b] == label
-            total = int(left.sum()) + int(right.sum())
-            scores.append(2.0 * int((left & right).sum()) / total if total else 1.0)
-        found[a, b] = sum(scores) / len(scores)
-    return found
+    pairs = itertools.combinations(sorted(masks), 2)
+    return {(a, b): mean_dice(masks[a], masks[b], labels=classes - 1) for a, b in pairs}
 
 
 def combine(masks: Mapping[str, np.ndarray], classes: int, rule: str) -> np.ndarray:
