@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -26,6 +27,7 @@ from pydicom.uid import (
 )
 
 from bundle.data.colour import PALETTE_TAGS, is_colour, to_rgb
+from bundle.data.dicom_growth import check_inflation, coded_pixels
 from bundle.data.dicom_terms import ABSENT, NOT_IMAGES, OTHER, object_name, uid_name
 from bundle.data.frames import frame_path, split_frame
 from bundle.data.grayscale import presented
@@ -105,10 +107,25 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
     if start[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08"):
         return False
     try:
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        header = parse(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         return str(header.get("SOPClassUID", "")).startswith("1.2.840.10008.")
     except Exception:  # anything at all can come out of parsing what is no DICOM
         return False
+
+
+def parse(file: Path, **options: Any) -> Dataset:
+    """``pydicom.dcmread`` of a file with or without a preamble, once it is known not to inflate without bounds.
+
+    Args:
+        file: to read.
+        options: of ``dcmread``.
+
+    Raises:
+        UnreadableImage: it would be too large.
+        Exception: whatever ``dcmread`` raises of a broken file, with words that may quote tags.
+    """
+    check_inflation(file)
+    return pydicom.dcmread(file, force=True, **options)
 
 
 def read_header(path: str | os.PathLike[str], tags: Sequence[str] = HEADER_TAGS) -> Dataset:
@@ -123,10 +140,12 @@ def read_header(path: str | os.PathLike[str], tags: Sequence[str] = HEADER_TAGS)
     try:
         # Validation warnings quote the value, which may be an identifier.
         with pydicom_config.disable_value_validation():
-            header = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(tags))
+            header = parse(file, stop_before_pixels=True, specific_tags=list(tags))
             for tag in tags:
                 header.get(tag)
             return header
+    except UnreadableImage:
+        raise
     except Exception:  # its message may quote tags, so nothing of it is kept
         raise UnreadableImage(path, "the DICOM header is broken") from None
 
@@ -156,7 +175,7 @@ def listed_files(directory: Path) -> list[Path]:
         UnreadableImage: the directory cannot be read.
     """
     try:
-        records = pydicom.dcmread(directory, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
+        records = parse(directory, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
         names = [item.ReferencedFileID for item in records if item.get("ReferencedFileID")]
     except Exception:  # its message may quote tags
         raise UnreadableImage(directory, "the DICOMDIR is broken") from None
@@ -180,7 +199,7 @@ def read_dicom(path: str | os.PathLike[str], *, modalities: Collection[str] | No
     file, frame = split_frame(path)
     try:
         _check_kind(path, read_header(file), modalities)
-        dataset = pydicom.dcmread(file, force=True, specific_tags=list(PIXEL_TAGS))
+        dataset = parse(file, specific_tags=list(PIXEL_TAGS))
         if not any(tag in dataset for tag in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise UnreadableImage(path, "the DICOM object has no pixels, or ends before them")
         _tell_syntax(dataset)
@@ -258,6 +277,10 @@ def _stored_values(path: str | os.PathLike[str], dataset: Dataset, number: int, 
     alone = hasattr(dataset, "pixel_array_options")  # pydicom 3 decodes no frame that nobody looks at
     if not alone and rows * columns * frames > MAX_PIXELS_AT_ONCE:
         raise UnreadableImage(path, f"{frames} frames of {columns} x {rows} pixels are too many for pydicom 2")
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        coded = coded_pixels(dataset.get("PixelData") or b"")
+        if coded > MAX_PIXELS:
+            raise UnreadableImage(path, f"a compressed picture of {coded} pixels is above the limit of {MAX_PIXELS}")
     try:
         if alone:
             dataset.pixel_array_options(index=number - 1)

@@ -14,11 +14,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 
-from bundle.data.dicom import FRAME_GROUPS, SPACING_TAGS, is_dicom, raise_frame_tags
+from bundle.data.dicom import FRAME_GROUPS, SPACING_TAGS, is_dicom, parse, raise_frame_tags
 from bundle.data.frames import split_frame
 from bundle.data.pictures import UnreadableImage
 from bundle.run.atomic import atomic_file
@@ -120,12 +119,14 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     if not is_dicom(file):
         raise UnreadableImage(path, "the content is no DICOM")
     try:
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(SOURCE_TAGS))
+        header = parse(file, stop_before_pixels=True, specific_tags=list(SOURCE_TAGS))
         header.decode()
         missing = [tag for tag in (*REFERENCES, "Rows", "Columns") if not header.get(tag)]
         several = int(header.get("NumberOfFrames") or 1) > 1
         raise_frame_tags(header, frame or 1)
         _drop_what_is_no_term(header)
+    except UnreadableImage:
+        raise
     except Exception:  # its message may quote tags
         raise UnreadableImage(path, "the DICOM header is broken") from None
     if missing:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom import config as pydicom_config
 
 from bundle.data import dicom
@@ -39,8 +38,10 @@ def read_segmentation(path: Path, names: LabelNames) -> list[Annotation]:
     """
     try:
         with pydicom_config.disable_value_validation():
-            header = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+            header = dicom.parse(path, stop_before_pixels=True)
             frames = _frames_by_image(header)
+    except UnreadableImage:
+        raise
     except Exception as error:  # its message may quote tags
         raise UnreadableImage(path, f"the DICOM segmentation is broken ({type(error).__name__})") from None
     if not frames:
@@ -83,7 +84,7 @@ def _groups(header: Any, number: int) -> list[Any]:
 def _draw(path: Path, indices: list[int], names: LabelNames, grid: Grid) -> np.ndarray:
     try:
         with pydicom_config.disable_value_validation():
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = dicom.parse(path)
             size = int(dataset.Rows), int(dataset.Columns)
             if size != grid.size:
                 return np.zeros(size, dtype=np.uint8)
