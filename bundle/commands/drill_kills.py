@@ -10,7 +10,7 @@ DESCRIPTION = """\
 Kill every stage by SIGKILL at random moments on this machine and this file system, run the same command again each
 time, and compare the result with an undisturbed one.
 
-  20 moments a stage, about a quarter of an hour:
+  20 moments a stage, about half an hour:
     coldstart drill_kills --out runs/drill
 
   on the network drive that the hospital wants to use, two stages:
@@ -20,7 +20,10 @@ OUT gets drill.csv (stage, kill, after_seconds, code, equal, differences) and ru
 result differs. Drawn images alone are used.
 """
 
-STAGES = ("make_datalist", "pretrain", "embed", "select_samples", "train", "evaluate", "infer", "report")
+STAGES = (
+    *("make_datalist", "pretrain", "embed", "select_samples", "train", "evaluate", "infer", "report"),
+    *("score_uncertainty", "run_rounds"),
+)
 COLUMNS = ("stage", "kill", "after_seconds", "code", "equal", "differences")
 IMAGES = 24
 
@@ -116,6 +119,8 @@ def _arguments(stage: str, place: Path, out: Path) -> list[str]:
     model = ["--model", str(place / "train" / "model.pt")]
     images = ["--images", str(place / "demo" / "images"), "--modality", "dermoscopy"]
     knobs = {"epochs": 3, "batch_size": 4}
+    cold = ["--initial-selection", str(place / "select_samples"), "--ssl-weights", ssl]
+    rounds = ["--oracle", "simulated", "--rounds", "2", "--per-round", "3", "--weak-from", "1", "--weak-per-round", "2"]
     options = {
         "make_datalist": [*images, "--masks", str(place / "demo" / "masks"), "--test-fraction", "0.2"],
         "pretrain": [*datalist, *_set(knobs | {"warmup": 0.3})],
@@ -125,6 +130,8 @@ def _arguments(stage: str, place: Path, out: Path) -> list[str]:
         "evaluate": [*datalist, *model],
         "infer": [*images, *model],
         "report": ["--run", str(place / "train")],
+        "score_uncertainty": [*datalist, *model, "--criterion", "entropy"],
+        "run_rounds": [*datalist, *cold, *rounds, "--weak-agreement", "0", "--steps", "40", *_set({"batch_size": 2})],
     }[stage]
     target = {"make_datalist": out / "datalist.json", "report": out / "report.html"}.get(stage, out)
     return [*options, "--out", str(target)]
