@@ -14,8 +14,8 @@ from bundle.benchmark.selection import (
     compare_ca,
     compare_farthest,
     compare_silhouettes,
+    draw_costs,
     draw_pool,
-    fitted_exponent,
     measure_cost,
     plain_farthest_points,
 )
@@ -47,11 +47,12 @@ def test_both_ways_of_every_comparison_agree(tmp_path):
         assert float(found.agreement.split(";")[0].removeprefix("equal to ")) <= 1e-5
 
 
-def test_the_exponent_is_that_of_a_power_law():
+def test_the_plot_tells_the_exponent_of_the_selections_that_ended():
     costs = [Cost("ca", n, 3e-6 * n**1.5, None) for n in (1000, 4000, 20000)]
-    assert fitted_exponent(costs) == pytest.approx(1.5)
-    assert fitted_exponent(costs[:1]) is None
-    assert fitted_exponent([costs[0], Cost("ca", 9000, None, None, "too large")]) is None
+    failed = Cost("ca", 9000, None, None, "too large")
+    labels = [draw_costs(found, budget=5).axes[0].get_legend_handles_labels()[1] for found in (costs, costs[:1])]
+    assert labels == [["ca, N^1.50"], ["ca"]]
+    assert draw_costs([*costs, failed], budget=5).axes[0].get_legend_handles_labels()[1] == labels[0]
 
 
 def test_a_selection_that_takes_too_long_is_stopped_and_told(tmp_path):
