@@ -12,6 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
+_BLOCK = 1 << 17  # places that NumPy makes addresses of at a time: in the cache, where all of an image would not be
 PERCENTILES = (0.5, 99.5)  # where a file has no window: leaves out burnt-in markers and dead pixels
 
 
@@ -36,13 +37,14 @@ def presented(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     marked = _padding(within, dataset)
     padding = _spread(marked, places) if marked.any() else np.zeros(stored.shape, dtype=bool)
     if padding.all():
-        padding = np.zeros_like(padding)
+        padding, marked = np.zeros_like(padding), np.zeros_like(marked)
     values = _modality_values(within, dataset)
     voi = _voi(values, dataset)
     shown = None if voi is None else _spread(voi.astype(np.float32), places)
     # A window that misses the values shows nothing; such files exist, and their tag is the fault.
     if shown is None or (_range(shown, padding) == 0 < _range(_spread(values, places), padding)):
-        shown = stretch(_spread(values, places), ~padding)
+        counts = None if places is None else np.bincount(places.ravel(), minlength=len(values))
+        shown = _spread(stretch(values, ~marked if counts is None else np.where(marked, 0, counts)), places)
     # Both tags say the same thing (PS3.3 C.8.11.3.1.2 wants INVERSE with MONOCHROME1): low is bright. One turn.
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":
         shown = 1.0 - shown
@@ -66,7 +68,14 @@ def _levels(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _spread(table: np.ndarray, places: np.ndarray | None) -> np.ndarray:
     """What the pixels have of a table over the levels."""
-    return table if places is None else np.take(table, places, mode="clip")  # all are within: no check
+    if places is None:
+        return table
+    spread = np.empty(places.shape, dtype=table.dtype)
+    into, of = spread.reshape(-1), np.ascontiguousarray(places).reshape(-1)
+    for start in range(0, of.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        np.take(table, of[block], mode="clip", out=into[block])  # all are within: no check
+    return spread
 
 
 def _range(values: np.ndarray, padding: np.ndarray) -> float:
@@ -173,23 +182,39 @@ def window(values: np.ndarray, center: float, width: float, function: str = "LIN
     )
 
 
-def stretch(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+def stretch(values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Bring the values between two percentiles (``PERCENTILES``) to [0, 1] and clip the rest; a constant becomes 0.
 
     Args:
-        values: (H, W) of any unit.
-        counted: (H, W) bool, the pixels that the percentiles are taken of; None is all finite ones.
+        values: (H, W) of any unit, or (levels,).
+        counts: as ``values``, how many pixels have each value; None is one for all. What is not finite never counts.
     """
-    kept = np.isfinite(values) if counted is None else counted & np.isfinite(values)
+    kept = np.isfinite(values)
+    if counts is not None:
+        kept &= counts > 0
     if not kept.any():
         return np.zeros(values.shape, dtype=np.float32)
-    low, high = np.percentile(values[kept], PERCENTILES)
+    counted = values[kept]
+    low, high = _percentiles(counted, None if counts is None else counts[kept])
     if high <= low:  # a picture of nearly one value may still have a little drawn on it
-        low, high = float(values[kept].min()), float(values[kept].max())
+        low, high = float(counted.min()), float(counted.max())
     if high <= low:
         return np.zeros(values.shape, dtype=np.float32)
     scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low)
     return np.clip(scaled, 0.0, 1.0).astype(np.float32)
+
+
+def _percentiles(values: np.ndarray, counts: np.ndarray | None) -> tuple[float, float]:
+    """Both ``PERCENTILES``, between two values on the line between them, as ``np.percentile`` has them."""
+    if counts is None or counts.dtype == bool:
+        low, high = np.percentile(values, PERCENTILES)
+        return float(low), float(high)
+    order = np.argsort(values, kind="stable")
+    ends, ordered = np.cumsum(counts[order]), values[order].astype(np.float64)
+    at = np.array(PERCENTILES) / 100 * (ends[-1] - 1)
+    below, above = (ordered[np.searchsorted(ends, part(at), side="right")] for part in (np.floor, np.ceil))
+    low, high = below + (above - below) * (at - np.floor(at))
+    return float(low), float(high)
 
 
 def _number(value: Any) -> float | None:

@@ -15,7 +15,7 @@ from bundle.data.frames import split_frame
 from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, strip_suffix
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
-from bundle.data.reader import read_image
+from bundle.data.reader import image_size
 from bundle.data.split import Entry
 from bundle.data.threads import in_threads
 from bundle.data.tree import ImageTree
@@ -140,10 +140,9 @@ def _decode_images(
 
     def size_or_reason(path: Path) -> Size | str:
         try:
-            height, width = read_image(path, modality).shape[:2]
+            return image_size(path, modality)
         except UnreadableImage as error:
             return f"{error.kind}: {error.reason}"
-        return height, width
 
     sizes = {}
     for path, outcome in zip(paths, in_threads(size_or_reason, paths, "decode images"), strict=True):

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     if _is_deep(image):
         grey = np.rint(_deep_grey(image, path) * 255.0).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
-    return np.array(_opaque(image).convert("RGB"))
+    shown = _opaque(image)
+    return np.array(shown if shown.mode == "RGB" else shown.convert("RGB"))  # which copies RGB too
 
 
 def read_grey_picture(path: str | os.PathLike[str]) -> np.ndarray:
@@ -110,6 +111,8 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
 def _decode(path: str | os.PathLike[str]) -> Image.Image:
     image = open_picture(path)
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # which exif_transpose would copy
         return ImageOps.exif_transpose(image)
     except Exception as error:  # the pixels are whole; only the note on orientation is not
         logger.warning("%s has broken EXIF data (%s); it is read as stored", path, type(error).__name__)

@@ -12,7 +12,7 @@ from bundle.data.annotations.matching import ImageIndex
 from bundle.data.annotations.names import LabelNames
 from bundle.data.datalist import Datalist
 from bundle.data.identity import Pseudonyms, strip_suffix
-from bundle.data.reader import read_image
+from bundle.data.reader import image_size
 from bundle.data.threads import in_threads
 from bundle.run.atomic import write_csv
 from bundle.run.quarantine import Quarantine
@@ -73,8 +73,7 @@ def take_masks(
     paths = {entry["id"]: Path(entry["image"]) for entry in datalist.section("pool")}
 
     def size(entry: Mapping[str, str]) -> tuple[int, int]:
-        rows, columns = read_image(paths[entry["id"]], datalist.modality).shape[:2]
-        return rows, columns
+        return image_size(paths[entry["id"]], datalist.modality)
 
     sizes = in_threads(size, entries, "decode images")
     images = {entry["image"]: (paths[entry["id"]], found) for entry, found in zip(entries, sizes, strict=True)}
