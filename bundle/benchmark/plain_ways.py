@@ -31,6 +31,7 @@ from monai.transforms import (
 )
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import RandomSampler
 
 from bundle.data.modality import Augmentation, Modality
 from bundle.data.reader import read_image
@@ -74,10 +75,12 @@ def plain_trainer(
     """Fine-tuning in fp32 and NCHW, with dictionary transforms of every sample, on items that are in memory."""
     network = UNet(modality.channels, modality.classes)
     transforms = random_transforms(modality.augmentation, modality.size, label=True)
+    # One pass is as long as the epoch: started again, ignite takes the length of the loader in place of epoch_length.
+    drawn = RandomSampler(items, replacement=True, num_samples=steps * batch_size)
     return SupervisedTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
-        train_data_loader=DataLoader(Dataset(items, transforms), batch_size=batch_size, shuffle=True, drop_last=True),
+        train_data_loader=DataLoader(Dataset(items, transforms), batch_size=batch_size, sampler=drawn),
         epoch_length=steps,
         network=network,
         optimizer=torch.optim.AdamW(network.parameters(), lr=1e-3),

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from PIL import Image
 
 from bundle.benchmark.growth import StageCost, draw_folder, exponent
-from bundle.benchmark.plain_ways import plain_decode, plain_inference, published_distortion
+from bundle.benchmark.plain_ways import (
+    as_plain_items,
+    plain_decode,
+    plain_inference,
+    plain_trainer,
+    published_distortion,
+)
+from bundle.benchmark.speed import _trainer
 from bundle.benchmark.stopwatch import Speed, operations, side_by_side
 from bundle.commands import run_verb
 from bundle.data.modality import load_modality
@@ -33,6 +42,22 @@ def test_ratio_and_share_are_of_the_rates():
 def test_operations_of_a_product_are_counted():
     a, b = torch.rand(3, 5), torch.rand(5, 7)
     assert operations(lambda: a @ b) == 2 * 3 * 5 * 7
+
+
+@pytest.mark.parametrize("kind", ["plain", "bundle"])
+def test_a_trainer_that_is_timed_again_takes_all_its_steps_again(kind, tmp_path):
+    modality = dataclasses.replace(load_modality("chest_xray"), size=32)
+    images = torch.randint(0, 256, (8, 1, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(0, 2, (8, 1, 32, 32), dtype=torch.uint8)
+    if kind == "plain":
+        trainer = plain_trainer(as_plain_items(images, labels), modality, batch_size=4, steps=5)
+    else:
+        trainer, _ = _trainer(images, labels, modality, tmp_path, steps=5, seed=0)
+    steps = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: steps.append(trainer.state.iteration))
+    for _ in range(2):
+        trainer.run()
+    assert len(steps) == 2 * 5
 
 
 def test_the_published_distortion_keeps_range_and_shape_and_changes_the_image():
