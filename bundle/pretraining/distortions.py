@@ -24,6 +24,9 @@ PERMUTATIONS = 32
 
 LEVELS = 4096  # of a bent intensity: finer than the pixels' own 256, so that a table without interpolation will do
 
+# Values of a batch on the processor: of larger ones every step asks the system for new memory, at twice the time.
+AT_ONCE = 1 << 22
+
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -37,6 +40,10 @@ def distort(images: torch.Tensor, limits: Augmentation) -> tuple[torch.Tensor, t
     Returns:
         The distorted images, and the originals to restore (flipped alike), both of the input's shape.
     """
+    if images.device.type == "cpu" and images.numel() > AT_ONCE and len(images) > 1:
+        parts = images.split(max(1, AT_ONCE // images[0].numel()))
+        made = [distort(part, limits) for part in parts]
+        return torch.cat([distorted for distorted, _ in made]), torch.cat([target for _, target in made])
     target = random_flip(images, limits.flip)
     distorted = target.clone()
     _on_some(distorted, SHUFFLE_RATE, shuffle_local_pixels)

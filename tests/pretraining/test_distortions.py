@@ -152,6 +152,20 @@ def test_painted_noise_fills_the_range():
     assert noise.mean() == pytest.approx(0.5, abs=0.02) and noise.std() == pytest.approx(12**-0.5, abs=0.02)
 
 
+def test_a_large_batch_is_distorted_part_by_part_and_comes_back_whole(monkeypatch):
+    images = torch.rand(7, 3, 20, 16, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(distortions, "AT_ONCE", 2 * images[0].numel())
+    torch.manual_seed(3)
+    whole = distort(images, ALL_FLIPS)
+    torch.manual_seed(3)
+    parts = [distort(part, ALL_FLIPS) for part in images.split(2)]
+    for found, wanted in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(found, torch.cat(wanted))
+    assert all(
+        sorted(t.flatten().tolist()) == sorted(i.flatten().tolist()) for t, i in zip(whole[1], images, strict=True)
+    )
+
+
 def test_the_same_torch_seed_distorts_alike():
     images = torch.rand(6, 1, 32, 32)
     results = []
