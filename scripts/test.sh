@@ -19,6 +19,7 @@ if [[ "${COLDSTART_LABEL_TESTS:-}" == 1 ]]; then
   fi
   label_python="$("$root/scripts/label_server.sh" --install-only)"
   "$label_python" -m pip install --quiet hypothesis pytest >&2  # the stages are tested on its older packages too
+  export PATH="$PATH:$(dirname "$label_python")"                # it has dcmqi, which reads segmentations back
 else
   left_out+=("not label")
 fi
