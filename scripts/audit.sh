@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Ask the public database of advisories (PyPI's) about every package that is installed.
 #   scripts/audit.sh
-# Needs the network. Without it nothing can be asked: this says so and ends with code 3; the bounds in pyproject.toml,
+# Ends with code 1 where a package has a known hole, or where nothing is known of one (a mirror may hold packages and no
+# advisories). Without the network nothing can be asked: this says so and ends with code 3; the bounds in pyproject.toml,
 # which keep out what was known when they were written, are tested offline (tests/test_security.py).
 set -euo pipefail
 
@@ -23,4 +24,4 @@ trap 'rm -f "$found"' EXIT
 import urllib.request
 urllib.request.urlopen("https://pypi.org/pypi/pip/json", timeout=10)
 PROBE
-exec "$tool/bin/pip-audit" --requirement "$found" --no-deps --disable-pip
+exec "$tool/bin/pip-audit" --requirement "$found" --no-deps --disable-pip --strict
