@@ -25,7 +25,7 @@ from bundle.data.identity import strip_suffix
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
-from bundle.data.reader import read_image
+from bundle.data.reader import image_size
 from bundle.label.archived_labels import ArchivedLabel, ArchivedLabels
 from bundle.label.dicomweb import ArchiveClient, Series, Unreachable
 from bundle.label.notes import Notes
@@ -285,7 +285,7 @@ def _bytes(path: str, kind: str, identifier: str) -> io.BytesIO:
 def _picture_of(raw: Path, image: Path, modality: Modality) -> Path:
     """A viewer's bytes as PNG beside them."""
     try:
-        size = read_image(image, modality).shape[:2]
+        size = image_size(image, modality)
     except UnreadableImage as error:
         raise Refused(422, f"the image cannot be read: {error.reason}") from None
     values = np.fromfile(raw, dtype=np.uint8)

@@ -17,7 +17,7 @@ from bundle.data.masks import read_mask_with_place
 from bundle.data.modality import Modality
 from bundle.data.nrrd import is_nrrd
 from bundle.data.pictures import UnreadableImage
-from bundle.data.reader import read_image
+from bundle.data.reader import image_size
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # the axes of DICOM and of 3D Slicer, where a file tells no place
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -59,7 +59,7 @@ def check_image(path: Path, modality: Modality) -> None:
     """Refuse a file that is no image of the modality."""
     _check_content(path, "image")
     try:
-        read_image(path, modality)
+        image_size(path, modality)
     except UnreadableImage as error:
         raise Refused(422, f"the upload is no {modality.name} image: {error.reason}") from None
 
@@ -74,7 +74,7 @@ def check_label(path: Path, image: Path, modality: Modality) -> Path:
         raise Refused(422, f"a label must be named as PNG, NIfTI or NRRD are, got {path.suffix or 'no suffix'}")
     try:
         mask, affine = read_mask_with_place(path, labels=modality.labels)
-        height, width = read_image(image, modality).shape[:2]
+        height, width = image_size(image, modality)
     except UnreadableImage as error:
         raise Refused(422, f"the label cannot be read: {error.reason}") from None
     except ValueError as error:
