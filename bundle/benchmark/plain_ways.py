@@ -40,6 +40,7 @@ from bundle.network import PretrainingNetwork, UNet
 from bundle.pretraining.contrast import MomentumContrast
 from bundle.pretraining.step import RESTORATION_WEIGHT
 from bundle.segmentation.losses import DeepSupervisionLoss
+from bundle.segmentation.postprocessing import WithoutSpecksd
 
 WINDOWS = 10_000  # of the published local shuffling
 
@@ -197,6 +198,7 @@ def plain_inference(files: Sequence[Path], modality: Modality, network: UNet, fo
     forward = preprocessing(modality)
     backward = Compose(
         [
+            WithoutSpecksd("pred", modality),
             Invertd("pred", forward, orig_keys="image", nearest_interp=False),
             Activationsd("pred", softmax=True),
             AsDiscreted("pred", argmax=True),

@@ -67,7 +67,7 @@ class Setting:
         pool_images: in the pool.
         steps: of the optimiser.
         recipe: every other setting of the fine-tuning.
-        scoring: the precision of the scoring.
+        scoring: the precision of the scoring, and behind a comma what is done to masks before.
         start_weights: fingerprint of what a warm start copies.
         embedding_weights: fingerprint of what describes the images.
         features: how they are described.

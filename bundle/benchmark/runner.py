@@ -142,7 +142,10 @@ class Runner:
         )
         trained = time.perf_counter()
         device = torch.device(bench.knobs.get("device") or choose_device())
-        scores = score(weights, bench.test, device=device, precision=bench.setting.scoring, hd95=bench.hd95)
+        precision = bench.setting.scoring.partition(",")[0]
+        scores = score(
+            weights, bench.test, modality=bench.modality, device=device, precision=precision, hd95=bench.hd95
+        )
         ended = time.perf_counter()
         results = {
             "dice": round(float(scores.dice.mean(dtype=np.float64)), 6),

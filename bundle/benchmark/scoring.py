@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from bundle.benchmark.images import TestImages
 from bundle.data.canvas import from_canvas
+from bundle.data.modality import Modality
 from bundle.network import UNet
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run.atomic import atomic_file
 from bundle.segmentation.metrics import score_image
 from bundle.segmentation.postprocessing import LikeliestClassd
+from bundle.segmentation.specks import without_specks
 from bundle.weights import Weights
 
 BATCH = 32  # images; bounds the memory, the scores do not depend on it
@@ -69,6 +71,7 @@ def score(
     weights: Weights,
     images: TestImages,
     *,
+    modality: Modality,
     device: torch.device,
     precision: str = "fp32",
     hd95: bool = False,
@@ -77,7 +80,8 @@ def score(
 
     Args:
         weights: fine-tuned weights.
-        images: of the modality the weights were trained for.
+        images: to segment.
+        modality: of the images and of the weights.
         device: where to compute.
         precision: ``fp32`` as the evaluation has it, or ``bf16``, by which scores differ in the fourth digit.
         hd95: whether to compute the distance, which takes longer than all the rest.
@@ -88,6 +92,7 @@ def score(
     found = _empty_scores(images.ids)
     for positions in images.batches(BATCH):
         logits = inferer(images.canvases[positions], network)
+        logits = torch.stack([without_specks(one, modality) for one in logits])
         native = from_canvas(logits.flatten(0, 1), *images.sizes[positions[0]])
         probability, prediction = likeliest(native.unflatten(0, logits.shape[:2]))
         truth = torch.stack([images.mask(position) for position in positions]).to(device)

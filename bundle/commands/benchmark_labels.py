@@ -233,7 +233,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         pool_images=images,
         steps=args.steps,
         recipe=recipe,
-        scoring=args.scoring,
+        scoring=f"{args.scoring}, without specks" if modality.parts else args.scoring,  # first rows were with them
         start_weights=file_fingerprint(weights) if weights else None,
         embedding_weights=file_fingerprint(seen_by) if seen_by else None,
         features=args.features,

@@ -12,12 +12,15 @@ from monai.transforms import Compose, MapTransform
 from monai.utils import TraceKeys
 
 from bundle.data.canvas import from_canvas
+from bundle.data.modality import Modality
+from bundle.segmentation.specks import without_specks
 
 
-def postprocessing(judge: Callable[[Any], Any] | None = None) -> Compose:
+def postprocessing(modality: Modality | None = None, judge: Callable[[Any], Any] | None = None) -> Compose:
     """Undo the canvas of ``image`` for ``pred``, the likeliest class, and the shape that image writers want.
 
     Args:
+        modality: tells which labels have parts, so that specks beside them are none; None leaves them.
         judge: looks at ``pred`` while it is on the canvas, see :class:`bundle.segmentation.trust.Judged`.
 
     Returns:
@@ -26,7 +29,24 @@ def postprocessing(judge: Callable[[Any], Any] | None = None) -> Compose:
         ``bundle.data.transforms.preprocessing`` gave. Threads may share it.
     """
     # Logits are scaled, not classes: the border between two classes is then drawn within the pixel.
-    return Compose([*([judge] if judge else []), OffCanvasd("pred"), LikeliestClassd("pred"), ImageShaped("pred")])
+    cleaned = [WithoutSpecksd("pred", modality)] if modality else []
+    undone = [OffCanvasd("pred"), LikeliestClassd("pred"), ImageShaped("pred")]
+    return Compose([*([judge] if judge else []), *cleaned, *undone])
+
+
+class WithoutSpecksd(MapTransform):
+    """Logits on the canvas without specks and holes, see :func:`bundle.segmentation.specks.without_specks`."""
+
+    def __init__(self, keys: KeysCollection, modality: Modality) -> None:
+        super().__init__(keys)
+        self.modality = modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace the logits; metadata stay."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = without_specks(d[key], self.modality)
+        return d
 
 
 class _OfImage(MapTransform):

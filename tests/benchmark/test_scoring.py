@@ -11,9 +11,12 @@ import torch
 
 from bundle.benchmark.images import TestImages
 from bundle.benchmark.scoring import BINS, count_confidence, likeliest, overlap, score
+from bundle.data.modality import load_modality
 from bundle.network import UNet
 from bundle.segmentation.metrics import score_image
 from bundle.weights import load_weights, save_weights
+
+MODALITY = load_modality("chest_xray")
 
 
 def test_overlap_is_that_of_the_evaluation_absent_labels_included():
@@ -65,7 +68,7 @@ def test_a_score_does_not_depend_on_the_images_it_is_computed_with(tmp_path):
     network = UNet(1, 2, (4, 8, 16, 16))
     weights = load_weights(save_weights(tmp_path / "w.pt", network, {}))
     images = drawn_images()
-    together = score(weights, images, device=torch.device("cpu"), hd95=True)
+    together = score(weights, images, modality=MODALITY, device=torch.device("cpu"), hd95=True)
     for i in range(len(images)):
         alone = dataclasses.replace(
             images,
@@ -75,11 +78,11 @@ def test_a_score_does_not_depend_on_the_images_it_is_computed_with(tmp_path):
             spacings=(None,),
             packed=images.packed[i : i + 1],
         )
-        found = score(weights, alone, device=torch.device("cpu"), hd95=True)
+        found = score(weights, alone, modality=MODALITY, device=torch.device("cpu"), hd95=True)
         assert found.dice[0] == pytest.approx(together.dice[i], abs=1e-6)
         assert found.hd95[0] == pytest.approx(together.hd95[i], abs=1e-4)
         assert found.pixels.sum() == images.sizes[i][0] * images.sizes[i][1]
-    assert np.isnan(score(weights, images, device=torch.device("cpu")).hd95).all()
+    assert np.isnan(score(weights, images, modality=MODALITY, device=torch.device("cpu")).hd95).all()
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_share_of_right_pixels():
