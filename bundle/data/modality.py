@@ -100,7 +100,7 @@ class Modality:
         dicom_modalities: the DICOM objects that are of this kind, by their tag Modality; others are set aside. None
             given are those of the reader: ``RADIOGRAPHS`` or ``PHOTOGRAPHS``.
         parts: how many connected parts a label has in an image that shows it whole, such as 2 for lungs; masks with
-            another number are flagged. A label without an entry may have any.
+            another number are flagged, and specks beside large parts dropped. A label without an entry may have any.
     """
 
     name: str
