@@ -50,6 +50,7 @@ class Bench:
         knobs: of ``configs/train.yaml`` that differ from it.
         start_weights: what a warm start copies; needed by runs with one.
         embedding_weights: what describes the images; needed by strategies that look at them.
+        precision: to score in.
         hd95: whether to score the distance as well.
     """
 
@@ -62,6 +63,7 @@ class Bench:
     knobs: Mapping[str, Any]
     start_weights: Path | None
     embedding_weights: Path | None
+    precision: str = "fp32"
     hd95: bool = False
 
 
@@ -142,9 +144,8 @@ class Runner:
         )
         trained = time.perf_counter()
         device = torch.device(bench.knobs.get("device") or choose_device())
-        precision = bench.setting.scoring.partition(",")[0]
         scores = score(
-            weights, bench.test, modality=bench.modality, device=device, precision=precision, hd95=bench.hd95
+            weights, bench.test, modality=bench.modality, device=device, precision=bench.precision, hd95=bench.hd95
         )
         ended = time.perf_counter()
         results = {

@@ -239,6 +239,6 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         features=args.features,
         control=args.control,
     )
-    bench = Bench(out, datalist, modality, pool, test, setting, knobs, weights, seen_by, args.hd95)
+    bench = Bench(out, datalist, modality, pool, test, setting, knobs, weights, seen_by, args.scoring, args.hd95)
     budgets = [images if text == "all" else parse_budget(text, images) for text in args.budgets]
     return bench, plan(setting, seeds=range(args.seeds), budgets=budgets, starts=args.starts, choices=choices)

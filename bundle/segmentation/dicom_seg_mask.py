@@ -10,6 +10,7 @@ import pydicom
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 
+from bundle.data.dicom_growth import check_inflation
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 
@@ -71,10 +72,13 @@ def read_segmentation(path: str | os.PathLike[str], modality: Modality) -> np.nd
     """
     try:
         with pydicom_config.disable_value_validation():
+            check_inflation(path)
             dataset = pydicom.dcmread(path)
             classes = segment_classes(dataset, modality)
             if classes:
                 return _mask(dataset, classes)
+    except UnreadableImage:
+        raise
     except Exception as error:  # its message may quote tags
         raise UnreadableImage(path, f"the DICOM segmentation is broken ({type(error).__name__})") from None
     raise UnreadableImage(path, f"no segment of {', '.join(modality.labels)} in a DICOM segmentation")
