@@ -14,6 +14,7 @@ from bundle.benchmark.statistics import area_under_budget_curve
 SHORT = 8  # hex digits of a fingerprint in a table
 ALL_LABELS = "all labels"
 Row = Mapping[str, Any]
+_DRAWN = " candidates"  # so many of the pool, drawn anew for each seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Arm:
     @property
     def pool(self) -> tuple[str, ...]:
         """The remarks of the pool alone, which runs must share to be compared."""
-        return tuple(remark for remark in self.remarks if remark == "redundant")
+        return tuple(remark for remark in self.remarks if remark == "redundant" or remark.endswith(_DRAWN))
 
     def figures(self, name: str = "dice") -> dict[int, dict[int, float]]:
         """Labels to seed to a figure of ``results``; where it was not computed a run is left out."""
@@ -97,8 +98,8 @@ class Setup:
         return {title: arm for title, arm in self.arms.items() if arm.strategy != ALL_LABELS}
 
     def full(self, start: str, pool: tuple[str, ...] = ()) -> Arm | None:
-        """The arm with all labels of a start, or None."""
-        return self.arms.get(arm_title(start, ALL_LABELS, pool))
+        """The arm with all labels of a start, or None. It is the same whatever part of the pool a seed chooses from."""
+        return self.arms.get(arm_title(start, ALL_LABELS, tuple(r for r in pool if not r.endswith(_DRAWN))))
 
     def chance(self, arm: Arm) -> Arm | None:
         """The arm that draws at random where ``arm`` chooses, all else equal; None where there is none."""
@@ -166,6 +167,8 @@ def _remarks(settings: Mapping[str, Any], usual: Mapping[str, str | None]) -> tu
     found = []
     if settings["pool"]["kind"] != "curated":
         found.append(settings["pool"]["kind"])
+    if "candidates" in settings["pool"]:
+        found.append(f"{settings['pool']['candidates']}{_DRAWN}")
     for name, word in (("start_weights", "start"), ("embedding_weights", "seen by")):
         if settings[name] not in (None, usual[name]):
             found.append(f"{word} {short(settings[name])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from bundle.data.augmentation import augment
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Augmentation, Modality
 from bundle.data.sampling import as_unit_range
-from bundle.data.split import group_of
+from bundle.data.split import draw_groups, group_of
 from bundle.data.transforms import KEPT, preprocessing
 from bundle.data.workers import beside_the_network
 from bundle.run.record import content_fingerprint, file_fingerprint
@@ -95,6 +96,23 @@ def labelled_pool(datalist: Datalist) -> Datalist:
         if not entries:
             raise ValueError(f"a benchmark needs labels in the section {name}, got none: give masks for its images")
     return dataclasses.replace(datalist, sections={"pool": pool, "test": test})
+
+
+def hold_back(datalist: Datalist, count: int) -> Datalist:
+    """A :func:`labelled_pool` with about ``count`` images of its pool in place of the test: what is tuned is tuned on
+    them, and the test stays unseen. Whole groups are drawn, always the same, so that trials can be compared.
+
+    Raises:
+        ValueError: there is one group, or nothing would be left.
+    """
+    pool = datalist.sections["pool"]
+    share = count / len(pool)
+    held = draw_groups(Counter(map(group_of, pool)), share, seed=0, stream="held back") if share < 1 else set()
+    if not held:
+        raise ValueError(f"{count} of {len(pool)} images cannot be held back: two groups are needed, and one stays")
+    kept = tuple(entry for entry in pool if group_of(entry) not in held)
+    test = tuple(entry for entry in pool if group_of(entry) in held)
+    return dataclasses.replace(datalist, sections={"pool": kept, "test": test})
 
 
 def images_fingerprint(datalist: Datalist) -> str:

@@ -63,13 +63,14 @@ class Setting:
         modality: its name.
         data: fingerprint of pool and test.
         size: side of the canvas in pixels.
-        pool: ``curated`` or ``redundant``, with what was added.
+        pool: ``curated`` or ``redundant``, with what was added; ``candidates`` where every seed chooses from so many
+            of its own, drawn at random.
         pool_images: in the pool.
         steps: of the optimiser.
         recipe: every other setting of the fine-tuning.
         scoring: the precision of the scoring, and behind a comma what is done to masks before.
         start_weights: fingerprint of what a warm start copies.
-        embedding_weights: fingerprint of what describes the images.
+        embedding_weights: fingerprint of what describes the images, weights or given vectors.
         features: how they are described.
         control: ``shuffle`` where the vectors are dealt out anew among the ids.
     """
@@ -111,7 +112,7 @@ class Run:
             "modality": shared.modality,
             "data": shared.data,
             "size": shared.size,
-            "pool": dict(shared.pool),
+            "pool": {name: v for name, v in shared.pool.items() if self.choice is not None or name != "candidates"},
             "start": self.start,
             "start_weights": None if self.start == "none" else shared.start_weights,
             "labels": self.labels,
@@ -142,9 +143,10 @@ def plan(
     Raises:
         ValueError: a budget above the pool.
     """
-    too_large = [budget for budget in budgets if not 1 <= budget <= shared.pool_images]
+    most = shared.pool.get("candidates", shared.pool_images)
+    too_large = [budget for budget in budgets if not 1 <= budget <= most and budget != shared.pool_images]
     if too_large:
-        raise ValueError(f"a budget must be from 1 to the {shared.pool_images} images of the pool, got {too_large[0]}")
+        raise ValueError(f"a budget must be from 1 to the {most} images to choose from, got {too_large[0]}")
     runs = {}
     for seed, budget, start, choice in itertools.product(seeds, budgets, starts, choices):
         run = Run(seed, budget, start, None if budget == shared.pool_images else choice)

@@ -12,7 +12,19 @@ from bundle.run.atomic import write_csv
 
 FILE_NAME = "results.csv"
 
-SETTINGS = ("modality", "start", "strategy", "labels", "seed", "steps", "size", "pool", "control", "features")
+SETTINGS = (
+    "modality",
+    "start",
+    "strategy",
+    "labels",
+    "seed",
+    "steps",
+    "size",
+    "pool",
+    "candidates",
+    "control",
+    "features",
+)
 FIGURES = ("dice", "jaccard", "hd95", "ece", "test_images")
 COSTS = ("selection_seconds", "selection_gib", "train_seconds", "score_seconds")
 ORIGINS = ("start_weights", "embedding_weights", "data", "precision", "device", "scoring", "recipe", "run")
@@ -38,6 +50,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         **{name: settings[name] for name in ("modality", "start", "labels", "seed", "steps", "size", "scoring")},
         "strategy": strategy_title(settings),
         "pool": settings["pool"]["kind"],
+        "candidates": settings["pool"].get("candidates", settings["pool"]["images"]),
         "control": settings["control"] or "none",
         "features": settings["features"],
         **{name: results[name] for name in (*FIGURES, *COSTS)},

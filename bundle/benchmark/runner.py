@@ -49,7 +49,8 @@ class Bench:
         setting: what all runs share.
         knobs: of ``configs/train.yaml`` that differ from it.
         start_weights: what a warm start copies; needed by runs with one.
-        embedding_weights: what describes the images; needed by strategies that look at them.
+        embedding_weights: what describes the images; needed by strategies that look at them,
+        embeddings: unless they are given, in this folder.
         precision: to score in.
         hd95: whether to score the distance as well.
     """
@@ -63,6 +64,7 @@ class Bench:
     knobs: Mapping[str, Any]
     start_weights: Path | None
     embedding_weights: Path | None
+    embeddings: Path | None = None
     precision: str = "fp32"
     hd95: bool = False
 
@@ -165,15 +167,26 @@ class Runner:
 
     def _vectors(self, choice: Choice, seed: int) -> Embeddings:
         """What a choice looks at; under the control ``shuffle`` each id has the vector of another, drawn by seed."""
-        ids = tuple(self.bench.datalist.ids("pool"))
+        ids = self._candidates(seed)
         if choice.strategy == CHANCE:
             return Embeddings(ids, np.zeros((len(ids), 1), dtype=np.float32))
         if self._embeddings is None:
-            self._embeddings = Embeddings.load(self._embed()).subset(ids)
+            folder = self.bench.embeddings or self._embed()
+            self._embeddings = Embeddings.load(folder).subset(self.bench.datalist.ids("pool"))
+        found = self._embeddings.subset(ids)
         if self.bench.setting.control == "none":
-            return self._embeddings
+            return found
         order = numpy_stream(seed, "benchmark", "shuffle").permutation(len(ids))
-        return Embeddings(ids, self._embeddings.vectors[order])
+        return Embeddings(ids, found.vectors[order])
+
+    def _candidates(self, seed: int) -> tuple[str, ...]:
+        """What may be chosen: the pool, or the part of it that belongs to the seed."""
+        ids = self.bench.datalist.ids("pool")
+        count = self.bench.setting.pool.get("candidates", len(ids))
+        if count == len(ids):
+            return tuple(ids)
+        drawn = numpy_stream(seed, "benchmark", "candidates").permutation(len(ids))[:count]
+        return tuple(ids[row] for row in sorted(drawn))
 
     def _embed(self) -> Path:
         """The folder of the pool's embeddings, made where it is not there."""

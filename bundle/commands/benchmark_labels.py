@@ -33,6 +33,11 @@ recipe of `coldstart train` at equal steps, scored on the test images of split.c
     coldstart benchmark_labels --data dermoscopy --modality dermoscopy --control shuffle --out bench/dermoscopy
     coldstart benchmark_labels --data dermoscopy --modality dermoscopy --pool redundant --out bench/dermoscopy
 
+  to try out a strategy, or vectors of your own, without a look at the test images: scored on a held-back fifth of the
+  pool, small and short, every seed choosing from its own half of what is left:
+    coldstart benchmark_labels --data dermoscopy --modality dermoscopy --starts all --size 64 --steps 160 --seeds 20 \\
+        --held-back 20% --candidates 50% --embeddings runs/embeddings --out bench/dermoscopy_trial
+
   tables and page from the rows alone, with the area over these budgets and another family of tests:
     coldstart benchmark_labels --report --budgets 5 10 20 40 80 160 --family "all/kmeans vs all/random" \\
         --out bench/dermoscopy
@@ -42,6 +47,7 @@ scores of every test image in scores/, results.csv and report.html. Killed, the 
 times, also on several machines that share OUT, they divide the work. A run with any other setting is another run.
 """
 
+GIVEN = "given"  # features of vectors that the caller brings
 BUDGETS = ["5", "10", "20", "40", "80", "160"]
 
 
@@ -92,10 +98,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--features", choices=("scales", "bottleneck"), default="scales", help="default scales")
     parser.add_argument(
+        "--embeddings", type=Path, metavar="DIR", help="what strategies see: a folder of embed, or vectors of your own"
+    )
+    parser.add_argument(
         "--control", choices=("none", "shuffle"), default="none", help="shuffle: vectors dealt out anew among the ids"
     )
     parser.add_argument(
         "--pool", choices=("curated", "redundant"), default="curated", help="redundant: near-duplicates are added"
+    )
+    parser.add_argument(
+        "--candidates",
+        default="100%",
+        metavar="SHARE",
+        help="each seed chooses from its own random share of the pool, such as 50%% (default 100%%)",
+    )
+    parser.add_argument(
+        "--held-back",
+        metavar="SHARE",
+        help="take a share of the pool out of it, such as 20%%, and score on it and not on the test images",
     )
     parser.add_argument("--hd95", action="store_true", help="score the 95 %% Hausdorff distance as well (slow)")
     parser.add_argument(
@@ -182,6 +202,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         add_near_duplicates,
         decode_pool,
         decode_test,
+        hold_back,
         images_fingerprint,
         labelled_pool,
     )
@@ -212,12 +233,15 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     with Claims(out / "claims").wait("datalist"):
         listed = list_public_set(args.data.absolute(), out, modality=args.modality, as_dicom=args.as_dicom)
     datalist = labelled_pool(load_datalist(listed))
+    if args.held_back is not None:
+        datalist = hold_back(datalist, parse_budget(args.held_back, len(datalist.ids("pool"))))
     data = images_fingerprint(datalist)
     pool, test = decode_pool(datalist, modality), decode_test(datalist, modality)
     write_cases(out, data, datalist, test, modality)
     chooses = any(choice.strategy != CHANCE for choice in choices)
     weights, seen_by = args.ssl_weights, args.embedding_weights
-    if weights is None and (set(args.starts) != {"none"} or (chooses and seen_by is None)):
+    seen = seen_by is not None or args.embeddings is not None
+    if weights is None and (set(args.starts) != {"none"} or (chooses and not seen)):
         weights = pretrained_weights(out, datalist, modality, pool, data, steps=args.pretrain_steps)
     seen_by = seen_by or weights
     redundancy: dict[str, Any] = {"kind": args.pool}
@@ -225,20 +249,34 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         datalist, pool = add_near_duplicates(datalist, pool)
         redundancy |= {"share": COPIED_SHARE, "copies": COPIES}
     images = len(datalist.ids("pool"))
+    candidates = parse_budget(args.candidates, images)
     setting = Setting(
         modality=modality.name,
         data=data,
         size=modality.size,
-        pool={**redundancy, "images": images},
+        pool={**redundancy, "images": images, **({"candidates": candidates} if candidates < images else {})},
         pool_images=images,
         steps=args.steps,
         recipe=recipe,
         scoring=f"{args.scoring}, without specks" if modality.parts else args.scoring,  # first rows were with them
         start_weights=file_fingerprint(weights) if weights else None,
-        embedding_weights=file_fingerprint(seen_by) if seen_by else None,
-        features=args.features,
+        embedding_weights=_seen_by(args.embeddings, seen_by),
+        features=args.features if args.embeddings is None else GIVEN,
         control=args.control,
     )
-    bench = Bench(out, datalist, modality, pool, test, setting, knobs, weights, seen_by, args.scoring, args.hd95)
+    bench = Bench(
+        out, datalist, modality, pool, test, setting, knobs, weights, seen_by, args.embeddings, args.scoring, args.hd95
+    )
     budgets = [images if text == "all" else parse_budget(text, images) for text in args.budgets]
     return bench, plan(setting, seeds=range(args.seeds), budgets=budgets, starts=args.starts, choices=choices)
+
+
+def _seen_by(embeddings: Path | None, weights: Path | None) -> str | None:
+    """Fingerprint of what strategies see by."""
+    from bundle.embedding import IDS_FILE, VECTORS_FILE, Embeddings
+    from bundle.run.record import content_fingerprint, file_fingerprint
+
+    if embeddings is not None:
+        Embeddings.load(embeddings)  # refused here, before hours of training
+        return content_fingerprint(file_fingerprint(embeddings / name) for name in (IDS_FILE, VECTORS_FILE))
+    return None if weights is None else file_fingerprint(weights)

@@ -6,10 +6,13 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from bundle.benchmark.ledger import Ledger
+from bundle.benchmark.scoring import Scores
 from bundle.commands import run_verb
+from bundle.embedding import Embeddings
 from bundle.run.record import file_fingerprint
 
 
@@ -136,10 +139,55 @@ def test_controls_redundant_pools_and_all_labels_are_rows_of_their_own(command, 
     assert [float(row[4]) > 0 for row in found if row[2] == "redundant"] == [True]
 
 
+def test_given_vectors_decide_and_each_seed_chooses_from_its_own_candidates(command, public_set, tmp_path):
+    """On a line of vectors, greedy k-median takes the medoid first: known from what each seed may choose from."""
+    with (public_set / "split.csv").open(encoding="utf-8") as handle:
+        pool = sorted(row["id"] for row in csv.DictReader(handle) if row["split"] == "pool")
+    angles = np.linspace(0, 1.5, len(pool))
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    vector_of = dict(zip(pool, vectors, strict=True))
+    Embeddings(tuple(pool), vectors).save(tmp_path / "mine")
+    own = ["--embeddings", str(tmp_path / "mine"), "--candidates", "5", "--seeds", "3", "--starts", "all"]
+    assert run_verb("benchmark_labels", command(tmp_path / "out", *own, "--budgets", "5", "1", "all")) == 0
+    rows = rows_of(tmp_path / "out")
+    chosen = {(r["settings"]["seed"], r["settings"]["labels"], r["settings"]["strategy"]): r for r in rows}
+    picks = {cell: row["results"]["selected"] for cell, row in chosen.items()}
+    for seed in range(3):
+        candidates = sorted(picks[seed, 5, "coldstart"])
+        assert sorted(picks[seed, 5, "random"]) == candidates, "both choose from the same five, so they take all"
+        assert picks[seed, 1, "coldstart"] == [_medoid(candidates, vector_of)]
+    assert len({tuple(sorted(picks[seed, 5, "random"])) for seed in range(3)}) > 1
+    assert all("candidates" not in r["settings"]["pool"] for r in rows if r["settings"]["strategy"] is None)
+    assert "[5 candidates, given]" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def _medoid(ids, vector_of):
+    """The id whose summed Euclidean distance to the others is least."""
+    sums = {}
+    for one in ids:
+        sums[one] = 0.0
+        for other in ids:
+            sums[one] += float(np.linalg.norm(vector_of[one] - vector_of[other]))
+    return min(sums, key=sums.get)
+
+
+def test_held_back_images_are_of_the_pool_and_none_is_learned_from(command, public_set, tmp_path):
+    with (public_set / "split.csv").open(encoding="utf-8") as handle:
+        pool = {row["id"] for row in csv.DictReader(handle) if row["split"] == "pool"}
+    held = ["--held-back", "25%", "--seeds", "1", "--starts", "none", "--strategies", "random", "--budgets", "9"]
+    assert run_verb("benchmark_labels", command(tmp_path, *held)) == 0
+    (scores,) = (Scores.load(path) for path in (tmp_path / "scores").iterdir())
+    assert len(scores.ids) == 3 and set(scores.ids) < pool
+    assert rows_of(tmp_path)[0]["settings"]["pool"]["images"] == 9
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--budgets", "13"], "from 1 to the 12 images"),
+        (["--budgets", "7", "--candidates", "50%"], "from 1 to the 6 images"),
+        (["--held-back", "100%"], "cannot be held back"),
+        (["--embeddings", "/nowhere"], "holds no embeddings"),
         (["--steps", "7"], "multiple of 3"),
         (["--seeds", "0"], "at least 1"),
         (["--strategies", "coldstrat"], "did you mean 'coldstart'"),
