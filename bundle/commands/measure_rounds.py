@@ -7,11 +7,12 @@ import csv
 import dataclasses
 import json
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.commands.chain import run_stage
+from bundle.commands.chain import list_public_set, run_stage
 from bundle.run.atomic import write_csv, write_json
 
 DESCRIPTION = """\
@@ -28,12 +29,14 @@ and one selection of the whole sum by coldstart. Every recipe has the same seeds
 
 --data is a folder with images/, masks/ and split.csv (columns id, split). A recipe is a criterion or a strategy of
 run_rounds, with options of run_rounds behind a colon. OUT gets every run, rounds.csv (a row a round of every run) and
-summary.json; killed at any moment, the same command goes on, and more recipes or seeds add to what is there. The test
+summary.json; killed at any moment, the same command goes on, and more recipes or seeds add to what is there. Started
+several times on one machine, it divides the work: one process a core, with OMP_NUM_THREADS=1, wastes least. The test
 images are scored after every round and choose nothing.
 """
 
 ONE_SHOT = "one-shot"  # the whole sum at once, by the strategy of the cold start
 COLD_START = "coldstart"
+PATIENCE = 20.0  # seconds between two looks, where others do all that is left
 OPTIONS = (
     "diversity",
     "members",
@@ -92,9 +95,11 @@ def run(args: argparse.Namespace) -> int:
     }
     claim_folder(args.out, {"stage": "measure_rounds", **request}, overwrite=args.overwrite)
     bench = _Bench(args)
-    for seed in range(args.seeds):  # all recipes of a seed before the next seed: what is done is paired
-        for recipe in recipes:
-            bench.measure(recipe, seed)
+    # All recipes of a seed before the next seed: what is done is paired.
+    runs = [(recipe, seed) for seed in range(args.seeds) for recipe in recipes]
+    while left := [run for run in runs if not bench.is_done(*run)]:
+        if not any(bench.measure(*run) for run in left):
+            time.sleep(PATIENCE)  # another process is at each of them
     rows = bench.rows()
     write_csv(args.out / "rounds.csv", rows, COLUMNS)
     final = final_scores(rows, labels=args.initial + args.rounds * args.per_round)
@@ -147,22 +152,17 @@ class _Bench:
     """The data, the cold starts, and every run, each made where it is not there."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from bundle.benchmark.claims import Claims
+
         self.args, self.out = args, args.out.absolute()
-        data, images = args.data.absolute(), args.data.absolute() / "images"
-        if args.as_dicom:
-            run_stage("wrap_radiographs", done=self.out / "dicom", images=images, out=self.out / "dicom")
-            images = self.out / "dicom"
-        self.datalist = self.out / "datalist.json"
-        listed: dict[str, Any] = {"images": images, "masks": data / "masks", "split_csv": data / "split.csv"}
-        # No validation section: the last step is scored, so every label of the pool can teach.
-        run_stage(
-            "make_datalist",
-            done=self.datalist,
-            out=self.datalist,
-            modality=args.modality,
-            validation_fraction=0,
-            **listed,
-        )
+        self.claims = Claims(self.out / "claims")
+        with self.claims.wait("start"):
+            self._begin()
+
+    def _begin(self) -> None:
+        """Datalist, weights and embeddings, where they are not there."""
+        args = self.args
+        self.datalist = list_public_set(args.data.absolute(), self.out, modality=args.modality, as_dicom=args.as_dicom)
         self.weights = args.ssl_weights and args.ssl_weights.absolute()
         if self.weights is None:
             folder = self.out / "pretrain"
@@ -171,18 +171,22 @@ class _Bench:
         self.embeddings = self.out / "embeddings"
         run_stage("embed", done=self.embeddings, out=self.embeddings, datalist=self.datalist, weights=self.weights)
 
-    def measure(self, recipe: Recipe, seed: int) -> None:
-        """One run of a recipe, and its rows."""
-        from bundle.data.handover import safe_name
+    def is_done(self, recipe: Recipe, seed: int) -> bool:
+        """Whether the rows of a run are there."""
+        return self._rows_file(recipe, seed).is_file()
 
-        args = self.args
+    def measure(self, recipe: Recipe, seed: int) -> bool:
+        """One run of a recipe, and its rows; False, and nothing, where another process is at it."""
+        with self.claims.hold(self._rows_file(recipe, seed).stem) as mine:
+            if mine and not self.is_done(recipe, seed):
+                self._measure(recipe, seed)
+            return mine
+
+    def _measure(self, recipe: Recipe, seed: int) -> None:
+        args, rows = self.args, self._rows_file(recipe, seed)
         one_shot = recipe.strategy == ONE_SHOT
-        name = f"{safe_name(str(recipe))}_seed{seed}"
-        rows = self.out / "rows" / f"{name}.json"
-        if rows.is_file():
-            return
         start = self._cold_start(args.initial + args.rounds * args.per_round if one_shot else args.initial)
-        folder = self.out / "runs" / name
+        folder = self.out / "runs" / rows.stem
         run_stage(
             "run_rounds",
             done=rows,
@@ -203,6 +207,11 @@ class _Bench:
         about = {"modality": Path(args.modality).stem, "recipe": str(recipe), "seed": seed, "steps": args.steps}
         write_json(rows, [{**about, **row} for row in _read(folder / "rounds.csv")])
 
+    def _rows_file(self, recipe: Recipe, seed: int) -> Path:
+        from bundle.data.handover import safe_name
+
+        return self.out / "rows" / f"{safe_name(str(recipe))}_seed{seed}.json"
+
     def rows(self) -> list[dict[str, Any]]:
         """A row for every round of every finished run, with the keys of ``COLUMNS``."""
         files = sorted((self.out / "rows").glob("*.json"))
@@ -211,15 +220,16 @@ class _Bench:
 
     def _cold_start(self, labels: int) -> Path:
         folder = self.out / f"{COLD_START}_{labels}"
-        run_stage(
-            "select_samples",
-            done=folder,
-            out=folder,
-            datalist=self.datalist,
-            embeddings=self.embeddings,
-            strategy=COLD_START,
-            budget=labels,
-        )
+        with self.claims.wait(folder.name):
+            run_stage(
+                "select_samples",
+                done=folder,
+                out=folder,
+                datalist=self.datalist,
+                embeddings=self.embeddings,
+                strategy=COLD_START,
+                budget=labels,
+            )
         return folder
 
 
