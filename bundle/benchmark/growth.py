@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from bundle.benchmark.power_law import fitted_exponent
-from bundle.report.style import CYCLE, FULL, MARKERS, new_figure, styled
+from bundle.report.style import CYCLE, DASHES, FULL, MARKERS, new_figure, styled
 from bundle.run.seeds import numpy_stream
 
 if TYPE_CHECKING:
@@ -130,7 +130,12 @@ def draw_growth(costs: Sequence[StageCost]) -> Figure:
             own = [cost for cost in costs if cost.stage == stage]
             power = exponent(own, quantity)
             shown = stage if power is None else f"{stage}, N^{power:.2f}"
-            style = {"color": CYCLE[number % len(CYCLE)], "marker": MARKERS[number % len(MARKERS)]}
+            again = number // len(CYCLE)  # a colour that comes again has another marker, and dashes
+            style = {
+                "color": CYCLE[number % len(CYCLE)],
+                "marker": MARKERS[(number + again) % len(MARKERS)],
+                "linestyle": DASHES[again % len(DASHES)],
+            }
             values = [getattr(cost, quantity) for cost in own]
             panel.plot([cost.images for cost in own], values, label=shown, **style)  # type: ignore[arg-type]
         panel.set(xscale="log", yscale="log", xlabel="images", ylabel=label)
