@@ -28,8 +28,8 @@ def cold_start(pool: Pool, budget: int, *, sample: int = SAMPLE) -> Ranking:
     itself nearer, so it comes late, unlike in farthest point sampling; a copy of a chosen image brings nothing and
     comes last. With the square of d instead, outliers weigh more; with a Gaussian kernel a width has to be chosen.
 
-    It serves the many first: with 5 and 20 labels of dermoscopy, fine-tuned, it gained on the skin tone most images
-    have and lost on the rare ones, in all as good as random draws. docs/results.md has what was compared.
+    It serves the many first: on dermoscopy, fine-tuned, it gained over random draws with 5 labels and little with 20,
+    on the skin tones most images have and not on rare ones. docs/results.md has what was compared.
 
     The score is what the image lowers the mean distance by, divided by 2 (the largest distance there is). Labelled
     images are in S from the start. In a pool of more than ``sample`` images a random sample stands for it, both as
