@@ -16,15 +16,19 @@ from bundle.commands.measure_rounds import ONE_SHOT, Recipe, compare, final_scor
 TINY = ["--set", "epochs=1", "--set", "epoch_length=1", "--set", "batch_size=2"]
 
 
-def test_every_recipe_has_the_same_seeds_and_a_row_a_round_and_goes_on_where_it_was(
-    hospital, pretrained, tmp_path, capsys
-):
+@pytest.fixture
+def arguments(hospital, pretrained, tmp_path):
+    """Random rounds, 3 labels and 1 round of 2, 2 seeds, into ``out`` of the test's own folder."""
     with (hospital.root / "split.csv").open("w") as file:
         file.write("id,split\n" + "".join(f"spot_{i:02d},{'test' if i < 2 else 'pool'}\n" for i in range(16)))
+    place = ["--data", str(hospital.root), "--modality", str(hospital.modality), "--out", str(tmp_path / "out"), *TINY]
+    size = ["--initial", "3", "--rounds", "1", "--per-round", "2", "--seeds", "2", "--steps", "40"]
+    weights = ["--ssl-weights", str(pretrained / "model_ssl_pretrained.pt")]
+    return [*place, *size, *weights, "--recipes", "random"]
+
+
+def test_every_recipe_has_the_same_seeds_and_a_row_a_round_and_goes_on_where_it_was(arguments, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["--data", str(hospital.root), "--modality", str(hospital.modality), "--out", str(out), *TINY]
-    arguments += ["--initial", "3", "--rounds", "1", "--per-round", "2", "--seeds", "2", "--steps", "40"]
-    arguments += ["--ssl-weights", str(pretrained / "model_ssl_pretrained.pt"), "--recipes", "random"]
     assert run_verb("measure_rounds", arguments) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[-1] == str(out / "rounds.csv") and any(line.startswith("| random | one-shot |") for line in shown)
@@ -41,23 +45,16 @@ def test_every_recipe_has_the_same_seeds_and_a_row_a_round_and_goes_on_where_it_
     assert run_verb("measure_rounds", [*arguments, "--initial", "4"]) == 2
 
 
-def test_a_run_that_another_process_is_at_is_left_to_it_and_taken_when_it_gives_up(
-    hospital, pretrained, tmp_path, monkeypatch
-):
+def test_a_run_that_another_process_is_at_is_left_to_it_and_taken_when_it_gives_up(arguments, tmp_path, monkeypatch):
     monkeypatch.setattr(measure_rounds, "PATIENCE", 0.1)
-    with (hospital.root / "split.csv").open("w") as file:
-        file.write("id,split\n" + "".join(f"spot_{i:02d},{'test' if i < 2 else 'pool'}\n" for i in range(16)))
-    out = tmp_path / "out"
-    arguments = ["--data", str(hospital.root), "--modality", str(hospital.modality), "--out", str(out), *TINY]
-    arguments += ["--initial", "3", "--rounds", "1", "--per-round", "2", "--seeds", "1", "--steps", "40"]
-    arguments += ["--ssl-weights", str(pretrained / "model_ssl_pretrained.pt"), "--recipes", "random"]
+    arguments, out = [*arguments, "--seeds", "1"], tmp_path / "out"
     assert run_verb("measure_rounds", [*arguments, "--recipes", "typiclust"]) == 0  # so that the folder is its own
     with ThreadPoolExecutor() as pool, Claims(out / "claims").hold("random_seed0"):
         running = pool.submit(run_verb, "measure_rounds", arguments)
         time.sleep(2)
         assert not running.done() and not (out / "runs" / "random_seed0").exists()
         next((out / "claims").glob("random_seed0.*")).unlink()  # as one that is dead is passed over
-        assert running.result() == 0
+        assert running.result(timeout=300) == 0
     assert (out / "rows" / "random_seed0.json").is_file()
 
 
