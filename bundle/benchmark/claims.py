@@ -19,6 +19,7 @@ from pathlib import Path
 BEAT = 15.0  # seconds between two touches
 EXPIRY = 150.0  # seconds without a touch after which a claim is dead; ten touches, since shared folders can stall
 _POLL = 5.0
+PATIENCE = 20.0  # seconds between two looks, where others do all that is left
 
 
 class Claims:

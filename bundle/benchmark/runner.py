@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bundle.benchmark.claims import Claims
+from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.benchmark.images import Canvases, TestImages
 from bundle.benchmark.ledger import Ledger, run_key
 from bundle.benchmark.memory import PeakMemory
@@ -32,8 +32,6 @@ from bundle.run.workflow import run_workflow
 from bundle.selection import Selection, select
 
 logger = logging.getLogger(__name__)
-
-_PATIENCE = 20.0  # seconds between two looks, where others do all that is left
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,7 +105,7 @@ class Runner:
                         write_results(self.bench.folder)
                 break  # look again from the first: a claim may have died meanwhile
             else:
-                time.sleep(_PATIENCE)
+                time.sleep(PATIENCE)
         return failed
 
     def select(self, choice: Choice, labels: int, seed: int) -> tuple[Selection, float, float | None]:

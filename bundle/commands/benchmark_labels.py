@@ -234,7 +234,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         listed = list_public_set(args.data.absolute(), out, modality=args.modality, as_dicom=args.as_dicom)
     datalist = labelled_pool(load_datalist(listed))
     if args.held_back is not None:
-        datalist = hold_back(datalist, parse_budget(args.held_back, len(datalist.ids("pool"))))
+        datalist = hold_back(datalist, parse_budget(args.held_back, len(datalist.ids("pool")), option="--held-back"))
     data = images_fingerprint(datalist)
     pool, test = decode_pool(datalist, modality), decode_test(datalist, modality)
     write_cases(out, data, datalist, test, modality)
@@ -249,7 +249,9 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
         datalist, pool = add_near_duplicates(datalist, pool)
         redundancy |= {"share": COPIED_SHARE, "copies": COPIES}
     images = len(datalist.ids("pool"))
-    candidates = parse_budget(args.candidates, images)
+    candidates = parse_budget(args.candidates, images, option="--candidates")
+    if not 1 <= candidates <= images:
+        raise ValueError(f"--candidates must be from 1 to the {images} images of the pool, got {candidates}")
     setting = Setting(
         modality=modality.name,
         data=data,

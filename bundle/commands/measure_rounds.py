@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.commands.chain import list_public_set, run_stage
 from bundle.run.atomic import write_csv, write_json
 
@@ -36,7 +37,6 @@ images are scored after every round and choose nothing.
 
 ONE_SHOT = "one-shot"  # the whole sum at once, by the strategy of the cold start
 COLD_START = "coldstart"
-PATIENCE = 20.0  # seconds between two looks, where others do all that is left
 OPTIONS = (
     "diversity",
     "members",
@@ -152,8 +152,6 @@ class _Bench:
     """The data, the cold starts, and every run, each made where it is not there."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from bundle.benchmark.claims import Claims
-
         self.args, self.out = args, args.out.absolute()
         self.claims = Claims(self.out / "claims")
         with self.claims.wait("start"):

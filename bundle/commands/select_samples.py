@@ -325,8 +325,8 @@ def write_selection(
     write_json(folder / "diagnostics.json", {**about, **selection.diagnostics})
 
 
-def parse_budget(text: str, pool: int) -> int:
-    """A number of images from ``"30"`` or from a share of the pool such as ``"10%"``.
+def parse_budget(text: str, pool: int, *, option: str = "--budget") -> int:
+    """A number of images from ``"30"`` or from a share of the pool such as ``"10%"``; errors name the ``option``.
 
     A share is rounded down, since more than was granted must not be spent, but it is one image at least.
     """
@@ -339,7 +339,7 @@ def parse_budget(text: str, pool: int) -> int:
             return int(text)
     except ValueError:
         pass
-    raise ValueError(f"--budget must be a number of images or a share over 0 % and up to 100 %, got {text!r}")
+    raise ValueError(f"{option} must be a number of images or a share over 0 % and up to 100 %, got {text!r}")
 
 
 def read_ids(path: Path) -> list[str]:

@@ -186,6 +186,8 @@ def test_held_back_images_are_of_the_pool_and_none_is_learned_from(command, publ
     [
         (["--budgets", "13"], "from 1 to the 12 images"),
         (["--budgets", "7", "--candidates", "50%"], "from 1 to the 6 images"),
+        (["--candidates", "13"], "--candidates must be from 1 to the 12 images"),
+        (["--held-back", "a fifth"], "--held-back must be a number of images or a share"),
         (["--held-back", "100%"], "cannot be held back"),
         (["--embeddings", "/nowhere"], "holds no embeddings"),
         (["--steps", "7"], "multiple of 3"),
