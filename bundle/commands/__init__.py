@@ -1,4 +1,4 @@
-"""What a person types: ``coldstart VERB``. Each module is one verb; none imports anything heavy before it runs.
+"""What a person types: ``coldstart VERB``. A verb is a module of its name; none imports anything heavy before it runs.
 
 A verb's module has ``DESCRIPTION`` (with real examples), ``add_arguments(parser)`` and ``run(args) -> int``.
 The files of ``scripts/`` are fronts to the same modules.

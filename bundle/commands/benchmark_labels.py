@@ -163,7 +163,7 @@ def parse_choice(text: str) -> Choice:
         ValueError: an unknown strategy or option, or a value that is not YAML.
     """
     from bundle.benchmark.protocol import Choice
-    from bundle.commands.select_samples import parse_options
+    from bundle.commands.options import parse_options
 
     name, _, options = text.partition(":")
     return Choice.of(name, parse_options([pair for pair in options.split(",") if pair]))
@@ -211,7 +211,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     from bundle.benchmark.subgroups import write_cases
     from bundle.benchmark.training import training_recipe
     from bundle.commands.chain import list_public_set
-    from bundle.commands.select_samples import parse_budget
+    from bundle.commands.options import parse_budget
     from bundle.data.datalist import load_datalist
     from bundle.data.modality import load_modality
     from bundle.run.record import file_fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,23 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise ValueError(f"--option {name.strip()} must have a YAML value, got {value!r}") from None
     return options
+
+
+def parse_budget(text: str, pool: int, *, option: str = "--budget") -> int:
+    """A number of images from ``"30"`` or from a share of the pool such as ``"10%"``; errors name the ``option``.
+
+    A share is rounded down, since more than was granted must not be spent, but it is one image at least.
+    """
+    try:
+        if text.strip().endswith("%"):
+            share = float(text.strip()[:-1])
+            if 0 < share <= 100:
+                return max(1, math.floor(pool * share / 100 + 1e-9))  # 1e-9: 29 % of 100 is 28.999999999999996
+        else:
+            return int(text)
+    except ValueError:
+        pass
+    raise ValueError(f"{option} must be a number of images or a share over 0 % and up to 100 %, got {text!r}")
 
 
 def absolute(path: str | Path | None) -> str | None:

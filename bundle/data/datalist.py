@@ -112,6 +112,10 @@ class Datalist:
             resolved.append(absolute)
         return resolved
 
+    def image_paths(self) -> dict[str, Path]:
+        """Id to file of every image of all sections."""
+        return {entry["id"]: Path(entry["image"]) for name in self.sections for entry in self.section(name)}
+
     def candidates(self) -> list[str]:
         """Ids of the pool that may be annotated for training: none of validation, no other image of its patients."""
         taken = {group_of(entry) for entry in self.sections["validation"]}

@@ -116,7 +116,7 @@ class RunFolder:
             datalist = load_datalist(self._existing("datalist.json"))
         except (Absent, ValueError, OSError):
             return {}
-        return {row["id"]: Path(row["image"]) for name in datalist.sections for row in datalist.section(name)}
+        return datalist.image_paths()
 
     def _existing(self, name: str) -> Path:
         path = self.path / name

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from bundle.commands import run_verb
-from bundle.commands.select_samples import parse_budget, parse_options, read_ids
+from bundle.commands.options import parse_budget, parse_options
 from bundle.data.datalist import Datalist, load_datalist
+from bundle.data.id_lists import read_ids
 from bundle.embedding import Embeddings
 from bundle.selection import find_strategy
 from bundle.selection import strategy as strategy_module

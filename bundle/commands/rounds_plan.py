@@ -1,0 +1,128 @@
+"""What ``run_rounds`` was asked for, checked, and what its steps share."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundle.commands.chain import run_stage
+from bundle.commands.options import parse_options
+
+if TYPE_CHECKING:
+    from bundle.embedding import Embeddings
+    from bundle.rounds.state import RoundsState
+    from bundle.selection.uncertainty import Uncertainties
+
+
+class RoundsPlan:
+    """The request, where its output lies, and how the loop stands.
+
+    Args:
+        args: the options of ``run_rounds``.
+
+    Raises:
+        ValueError: a request that cannot be met.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from bundle.data.datalist import load_datalist
+        from bundle.embedding import Embeddings
+        from bundle.run.workflow import shipped_weights
+        from bundle.selection import available_criteria, find_criterion, find_strategy
+        from bundle.selection.query import resolve_diversity
+        from bundle.selection.strategy import require_number
+
+        self.args, self.out = args, Path(args.out).absolute()
+        for name, least in (("rounds", 0), ("per_round", 1), ("weak_per_round", 1), ("members", 2)):
+            if getattr(args, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
+        if args.weak_from is not None and args.weak_from < 1:
+            raise ValueError(f"--weak-from must be at least 1, since round 0 has no model to ask, got {args.weak_from}")
+        if args.link and args.copy_to is None:
+            raise ValueError("--link needs --copy-to: it says that the images there are links")
+        self.criterion = find_criterion(args.strategy) if args.strategy in available_criteria() else None
+        self.options = parse_options(args.option)
+        (self.criterion or find_strategy(args.strategy)).resolve(self.options)
+        if self.criterion is not None:
+            self.criterion.passes(args.passes)
+        require_number("weak_weight", args.weak_weight, most=1, above=True)
+        require_number("weak_agreement", args.weak_agreement, most=1)
+        if args.embeddings is not None:
+            Embeddings.load(args.embeddings)
+        self.spread = resolve_diversity(args.diversity, parse_options(args.diversity_option))
+        self.datalist = load_datalist(args.datalist)
+        self.masks = Path(args.masks or self.datalist.label_root or "masks")
+        if args.oracle == "folder" and not self.masks.exists():
+            raise ValueError(f"--masks must be the folder, or the file, that the expert writes to, got {self.masks}")
+        self.initial = (
+            load_datalist(args.initial_selection / "selection.json") if args.initial_selection else self.datalist
+        ).ids("training")
+        if not self.initial:
+            raise ValueError(
+                "round 0 needs images to learn from: give --initial-selection, or a datalist with a training section"
+            )
+        self.datalist.with_training(self.initial)  # refuses what is not of this pool
+        self.ssl_weights = args.ssl_weights or shipped_weights("model_ssl_pretrained", self.datalist.modality_name)
+        labelled = {name: self.datalist.section(name, labelled=True) for name in ("test", "validation")}
+        self.scored_section = next((name for name, entries in labelled.items() if entries), None)
+
+    @functools.cached_property
+    def state(self) -> RoundsState:
+        """Where the loop stands."""
+        from bundle.rounds.state import RoundsState
+
+        identity = dataclasses.replace(
+            self.datalist,
+            label_root=None,
+            sections={
+                name: tuple({k: v for k, v in entry.items() if k != "label"} for entry in entries)
+                for name, entries in self.datalist.sections.items()
+                if name != "training"
+            },
+        )
+        return RoundsState(self.out, identity.fingerprint())
+
+    @property
+    def members(self) -> int:
+        """Models of a round: several for an ensemble."""
+        ensemble = self.criterion is not None and self.criterion.opinions == "ensemble"
+        return int(self.args.members) if ensemble else 1
+
+    def folder(self, number: int) -> Path:
+        """Everything that a round did."""
+        return self.out / "rounds" / str(number)
+
+    def scored(self, folder: Path, models: list[Path], **options: Any) -> Uncertainties:
+        """What ``models`` think of every image of the pool, made in ``folder`` where it is not there."""
+        from bundle.selection.uncertainty import Uncertainties
+
+        run_stage(
+            "score_uncertainty",
+            done=folder / "run.json",
+            out=folder,
+            datalist=self.args.datalist,
+            model=models,
+            seed=self.args.seed,
+            **options,
+        )
+        return Uncertainties.load(folder)
+
+    def embeddings(self) -> Embeddings:
+        """Of the pool, made where they were not given."""
+        from bundle.embedding import Embeddings
+
+        folder = self.args.embeddings
+        if folder is None:
+            folder = self.out / "embeddings"
+            run_stage("embed", done=folder, out=folder, datalist=self.args.datalist, weights=self._needed_ssl_weights())
+        pool = set(self.datalist.ids("pool"))
+        found = Embeddings.load(folder)
+        return found.subset(sorted(pool & set(found.ids)))
+
+    def _needed_ssl_weights(self) -> Path:
+        if self.ssl_weights is None:
+            raise ValueError("the pool has to be embedded, and no weights are shipped for it: give --ssl-weights")
+        return Path(self.ssl_weights)

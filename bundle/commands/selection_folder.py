@@ -1,0 +1,70 @@
+"""What a selection leaves behind: its tables and datalist, and copies of its images for those who annotate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundle.run.atomic import write_csv, write_json
+
+if TYPE_CHECKING:
+    from bundle.data.datalist import Datalist
+    from bundle.data.handover import HandedOver
+    from bundle.selection import Selection
+
+CSV_COLUMNS = ("rank", "id", "image", "cluster", "score", "reason")
+COPY_STAGE = "select_samples --copy-to"
+
+
+def write_selection(
+    folder: Path, selection: Selection, datalist: Datalist, *, already_labelled: Iterable[str] = ()
+) -> None:
+    """Write selection.csv, selection.json and diagnostics.json into ``folder``.
+
+    Args:
+        already_labelled: ids of the pool that stay in the training section beside the selection.
+    """
+    paths = datalist.image_paths()
+    rows = [
+        {**dataclasses.asdict(row), "image": str(paths[row.id]), "score": f"{row.score:.6g}"} for row in selection.rows
+    ]
+    write_csv(folder / "selection.csv", rows, CSV_COLUMNS)  # a strategy without clusters leaves that column empty
+    training = dict.fromkeys([*already_labelled, *selection.ids])
+    datalist.with_training(training).save(folder / "selection.json")
+    about = {
+        "strategy": selection.strategy,
+        "seed": selection.seed,
+        "budget": len(selection),
+        "options": dict(selection.options),
+    }
+    write_json(folder / "diagnostics.json", {**about, **selection.diagnostics})
+
+
+def write_copies(
+    ids: Sequence[str],
+    datalist: Datalist,
+    folder: Path,
+    *,
+    link: bool,
+    strategy: str,
+    seed: int,
+    request: str | None = None,
+) -> HandedOver:
+    """Copy images into ``folder``, rank 1 first, with a record; see :func:`bundle.data.handover.hand_over`.
+
+    Args:
+        request: a fingerprint of what was asked for, kept in the record.
+    """
+    from bundle.data.handover import hand_over
+    from bundle.run.record import RunRecord
+
+    paths = datalist.image_paths()
+    # The record is the folder's mark and holds no path, since the folder may go to somebody else.
+    fingerprints = {"request": request} if request else {}
+    record = RunRecord(COPY_STAGE, {"link": link, "strategy": strategy}, seed=seed, fingerprints=fingerprints)
+    found = hand_over([(identifier, paths[identifier]) for identifier in ids], folder, link=link)
+    record.note("images", len(found.files))
+    record.write(folder)
+    return found
