@@ -13,8 +13,36 @@ from bundle.benchmark.statistics import area_under_budget_curve
 
 SHORT = 8  # hex digits of a fingerprint in a table
 ALL_LABELS = "all labels"
+USUAL_POOL = "curated"
 Row = Mapping[str, Any]
-_DRAWN = " candidates"  # so many of the pool, drawn anew for each seed
+_START = "start "  # before the fingerprint of unusual weights to start from
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Pool:
+    """What a run chose from, which runs must share to be compared.
+
+    Attributes:
+        kind: ``curated`` or ``redundant``.
+        candidates: images that each seed drew from it first; 0 for all of them.
+    """
+
+    kind: str = USUAL_POOL
+    candidates: int = 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How it differs from the usual."""
+        kind = () if self.kind == USUAL_POOL else (self.kind,)
+        return (*kind, f"{self.candidates} candidates") if self.candidates else kind
+
+    @property
+    def whole(self) -> Pool:
+        """The same without a draw of candidates."""
+        return Pool(self.kind)
+
+
+_USUAL = Pool()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,24 +52,21 @@ class Arm:
     Attributes:
         start: ``none``, ``encoder`` or ``all``.
         strategy: with its options, or ``ALL_LABELS``.
-        remarks: how it differs from the usual: another pool, control, kind of features or weights.
+        pool: what it chose from.
+        others: how it differs from the usual beside the pool: another control, kind of features or weights.
         rows: (labels, seed) to the row.
     """
 
     start: str
     strategy: str
-    remarks: tuple[str, ...]
+    pool: Pool
+    others: tuple[str, ...]
     rows: Mapping[tuple[int, int], Row]
 
     @property
     def title(self) -> str:
         """``all/coldstart`` or ``all/coldstart [shuffle]``."""
-        return arm_title(self.start, self.strategy, self.remarks)
-
-    @property
-    def pool(self) -> tuple[str, ...]:
-        """The remarks of the pool alone, which runs must share to be compared."""
-        return tuple(remark for remark in self.remarks if remark == "redundant" or remark.endswith(_DRAWN))
+        return arm_title(self.start, self.strategy, self.pool, self.others)
 
     def figures(self, name: str = "dice") -> dict[int, dict[int, float]]:
         """Labels to seed to a figure of ``results``; where it was not computed a run is left out."""
@@ -97,14 +122,14 @@ class Setup:
         """The arms in which something is chosen."""
         return {title: arm for title, arm in self.arms.items() if arm.strategy != ALL_LABELS}
 
-    def full(self, start: str, pool: tuple[str, ...] = ()) -> Arm | None:
+    def full(self, start: str, pool: Pool = _USUAL) -> Arm | None:
         """The arm with all labels of a start, or None. It is the same whatever part of the pool a seed chooses from."""
-        return self.arms.get(arm_title(start, ALL_LABELS, tuple(r for r in pool if not r.endswith(_DRAWN))))
+        return self.arms.get(arm_title(start, ALL_LABELS, pool.whole))
 
     def chance(self, arm: Arm) -> Arm | None:
         """The arm that draws at random where ``arm`` chooses, all else equal; None where there is none."""
-        starts = tuple(remark for remark in arm.remarks if remark.startswith("start "))
-        return self.arms.get(arm_title(arm.start, CHANCE, (*arm.pool, *starts)))
+        starts = tuple(remark for remark in arm.others if remark.startswith(_START))
+        return self.arms.get(arm_title(arm.start, CHANCE, arm.pool, starts))
 
     @property
     def against_chance(self) -> dict[str, tuple[Arm, Arm]]:
@@ -113,8 +138,9 @@ class Setup:
         return {title: (arm, chance) for title, (arm, chance) in found.items() if chance is not None}
 
 
-def arm_title(start: str, strategy: str, remarks: Sequence[str] = ()) -> str:
+def arm_title(start: str, strategy: str, pool: Pool = _USUAL, others: Sequence[str] = ()) -> str:
     """How an arm is called, in tables and on the command line."""
+    remarks = (*pool.remarks, *others)
     return f"{start}/{strategy}" + (f" [{', '.join(remarks)}]" if remarks else "")
 
 
@@ -149,29 +175,32 @@ def _arms(rows: Sequence[Row]) -> dict[str, Arm]:
         name: Counter(row["settings"][name] for row in rows if row["settings"][name]).most_common(1)
         for name in ("start_weights", "embedding_weights")
     }
-    parts: dict[tuple[str, str, tuple[str, ...]], dict[tuple[int, int], Row]] = {}
+    parts: dict[tuple[str, str, Pool, tuple[str, ...]], dict[tuple[int, int], Row]] = {}
     for row in rows:
         settings = row["settings"]
-        remarks = _remarks(settings, {name: most[0][0] if most else None for name, most in usual.items()})
-        cell = settings["start"], strategy_title(settings), remarks
+        pool = Pool(settings["pool"]["kind"], settings["pool"].get("candidates", 0))
+        others = _others(settings, {name: most[0][0] if most else None for name, most in usual.items()})
+        cell = settings["start"], strategy_title(settings), pool, others
         parts.setdefault(cell, {})[settings["labels"], settings["seed"]] = row
     arms = [Arm(*cell, found) for cell, found in parts.items()]
     arms.sort(
-        key=lambda arm: (arm.remarks, arm.strategy == ALL_LABELS, arm.strategy != CHANCE, arm.strategy, arm.start)
+        key=lambda arm: (
+            (*arm.pool.remarks, *arm.others),
+            arm.strategy == ALL_LABELS,
+            arm.strategy != CHANCE,
+            arm.strategy,
+            arm.start,
+        )
     )
     return {arm.title: arm for arm in arms}
 
 
-def _remarks(settings: Mapping[str, Any], usual: Mapping[str, str | None]) -> tuple[str, ...]:
-    """What sets a run apart from the usual; a weight file is named where it is not the one most runs have."""
+def _others(settings: Mapping[str, Any], usual: Mapping[str, str | None]) -> tuple[str, ...]:
+    """What sets a run apart beside its pool; a weight file is named where it is not the one most runs have."""
     found = []
-    if settings["pool"]["kind"] != "curated":
-        found.append(settings["pool"]["kind"])
-    if "candidates" in settings["pool"]:
-        found.append(f"{settings['pool']['candidates']}{_DRAWN}")
-    for name, word in (("start_weights", "start"), ("embedding_weights", "seen by")):
+    for name, word in (("start_weights", _START), ("embedding_weights", "seen by ")):
         if settings[name] not in (None, usual[name]):
-            found.append(f"{word} {short(settings[name])}")
+            found.append(f"{word}{short(settings[name])}")
     if settings["features"] not in (None, "scales"):
         found.append(settings["features"])
     if settings["control"] not in (None, "none"):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from bundle.benchmark.arms import ALL_LABELS, Arm, Setup
+from bundle.benchmark.arms import ALL_LABELS, Arm, Setup, arm_title
 from bundle.benchmark.comparison import AreaDifference, compare_areas
 from bundle.benchmark.ledger import Ledger
 from bundle.benchmark.paired import paired_difference
@@ -176,7 +176,7 @@ def labels_table(setup: Setup, budgets: Sequence[int], share: float) -> Table:
             for title, arm in setup.compared.items()
             if arm.pool == pool and any(labels in budgets for labels in arm.means())
         }
-        base = needed.get(f"none/{CHANCE}" + (f" [{', '.join(pool)}]" if pool else ""))
+        base = needed.get(arm_title("none", CHANCE, pool))
         for title, found in needed.items():
             ratio = "–"
             if base is not None and base.labels and found.labels:
@@ -199,7 +199,7 @@ def ablation_table(setup: Setup, budgets: Sequence[int]) -> Table:
     for title, arm in setup.compared.items():
         if arm.strategy.partition(":")[0] != ABLATED:
             continue
-        whole = setup.arms.get(f"{arm.start}/{ABLATED}" + (f" [{', '.join(arm.pool)}]" if arm.pool else ""))
+        whole = setup.arms.get(arm_title(arm.start, ABLATED, arm.pool))
         if whole is None or whole is arm:
             continue
         shared = sorted(arm.figures().keys() & whole.figures().keys())
