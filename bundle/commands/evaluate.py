@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="fine-tuned weights")
     parser.add_argument("--out", required=True, help="folder for the scores")
     parser.add_argument("--section", default="test", help="section to score (default test)")
+    parser.add_argument(
+        "--mirrored", action="store_true", help="average over the image's mirrorings, as `infer --mirrored` does"
+    )
     add_workflow_options(parser)
 
 
@@ -35,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         model=absolute(args.model),
         evaluation_dir=absolute(args.out),
         section=args.section,
+        mirrored=True if args.mirrored else None,
     )
     folder = run_claimed("evaluate", args.out, overrides, overwrite=args.overwrite)
     print(folder / "summary.json")

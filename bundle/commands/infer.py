@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write the outlines drawn on the image as a DICOM picture, for viewers that show no segmentation",
     )
     parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="average over the image's mirrorings: better masks where the modality allows any, in as many passes",
+    )
+    parser.add_argument(
         "--refuse-below",
         type=float,
         metavar="X",
@@ -68,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         frames=args.frames,
         dicom_seg=True if args.dicom_seg else None,
         dicom_overlay=True if args.dicom_overlay else None,
+        mirrored=True if args.mirrored else None,
         refuse_below=args.refuse_below,
     )
     folder = run_claimed("infer", args.out, overrides, overwrite=args.overwrite)

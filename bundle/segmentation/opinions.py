@@ -6,7 +6,6 @@ which images are scored with it or in which order.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from bundle.data.modality import Augmentation, Modality
 from bundle.network import UNet
 from bundle.numerics import prepare_network
 from bundle.run.seeds import derive_seed
+from bundle.segmentation.mirroring import mirrorings
 from bundle.selection import find_criterion
 from bundle.weights import check_settings, load_weights
 
@@ -64,11 +64,10 @@ class OpinionNetwork(nn.Module):
     def _of_views(self, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
         """Every mirroring that the modality allows in turn, the image itself first, and from the second turn on with
         another gamma, contrast, brightness and colour. What else a modality allows could not be undone without loss."""
-        axes = [2 + "xy".index(name) for name in self.limits.flip]
-        mirrorings = [part for size in range(len(axes) + 1) for part in itertools.combinations(axes, size)]
-        chosen = [mirrorings[view % len(mirrorings)] for view in range(self.count)]
+        ways = mirrorings(self.limits.flip)
+        chosen = [ways[view % len(ways)] for view in range(self.count)]
         views = image.repeat(self.count, 1, 1, 1)
-        plain = len(mirrorings)
+        plain = len(ways)
         if self.count > plain:
             views[plain:] = random_intensity(views[plain:], self.limits)
         logits = network(torch.cat([view[None].flip(axis) for view, axis in zip(views, chosen, strict=True)]))
