@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+from bundle.commands.options import require_least
 from bundle.run.atomic import atomic_folder, write_csv
 
 DESCRIPTION = """\
@@ -51,9 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from bundle.run.record import RunRecord
     from bundle.selection import available_strategies, find_strategy
 
-    for name in ("budget", "features", "repeats"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    require_least(args, budget=1, features=1, repeats=1)
     if min(args.sizes) < args.budget:
         raise ValueError(f"--sizes must be at least the budget of {args.budget}, got {min(args.sizes)}")
     names = [find_strategy(name).name for name in args.strategies or available_strategies()]

@@ -8,6 +8,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from bundle.commands.options import require_least
 from bundle.run.atomic import atomic_folder, write_csv
 
 DESCRIPTION = """\
@@ -51,9 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write the folder and print the tables as Markdown."""
     from bundle.run.record import RunRecord
 
-    for name in ("steps", "repeats", "images"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    require_least(args, steps=1, repeats=1, images=1)
     if min(args.sizes) < 40:
         raise ValueError(f"--sizes must be at least 40, got {min(args.sizes)}: every section needs some images")
     record = RunRecord("benchmark_speed", vars(args), seed=args.seed)

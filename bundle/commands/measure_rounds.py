@@ -14,6 +14,7 @@ from typing import Any
 
 from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.commands.chain import list_public_set, run_stage
+from bundle.commands.options import require_least
 from bundle.run.atomic import write_csv, write_json
 
 DESCRIPTION = """\
@@ -87,9 +88,7 @@ def run(args: argparse.Namespace) -> int:
     recipes = [Recipe.parse(text) for text in dict.fromkeys([*args.recipes, ONE_SHOT])]
     if len(recipes) - 1 > LARGEST_FAMILY:
         raise ValueError(f"--recipes must be at most {LARGEST_FAMILY}, or tests find nothing; got {len(recipes) - 1}")
-    for name, least in (("initial", 1), ("rounds", 1), ("per_round", 1), ("seeds", 1)):
-        if getattr(args, name) < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
+    require_least(args, initial=1, rounds=1, per_round=1, seeds=1)
     request = {
         name: value for name, value in vars(args).items() if name not in ("out", "overwrite", "recipes", "seeds")
     }

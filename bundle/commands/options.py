@@ -105,6 +105,13 @@ def parse_budget(text: str, pool: int, *, option: str = "--budget") -> int:
     raise ValueError(f"{option} must be a number of images or a share over 0 % and up to 100 %, got {text!r}")
 
 
+def require_least(args: argparse.Namespace, **least: int) -> None:
+    """Refuse an option below the least it may be, as in ``require_least(args, seeds=1)``."""
+    for name, limit in least.items():
+        if getattr(args, name) < limit:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {limit}, got {getattr(args, name)}")
+
+
 def absolute(path: str | Path | None) -> str | None:
     """An absolute path, for configs run from the bundle's own folder; None stays None."""
     return None if path is None else str(Path(path).absolute())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundle.commands.chain import run_stage
-from bundle.commands.options import parse_options
+from bundle.commands.options import parse_options, require_least
 
 if TYPE_CHECKING:
     from bundle.embedding import Embeddings
@@ -36,9 +36,7 @@ class RoundsPlan:
         from bundle.selection.strategy import require_number
 
         self.args, self.out = args, Path(args.out).absolute()
-        for name, least in (("rounds", 0), ("per_round", 1), ("weak_per_round", 1), ("members", 2)):
-            if getattr(args, name) < least:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
+        require_least(args, rounds=0, per_round=1, weak_per_round=1, members=2)
         if args.weak_from is not None and args.weak_from < 1:
             raise ValueError(f"--weak-from must be at least 1, since round 0 has no model to ask, got {args.weak_from}")
         if args.link and args.copy_to is None:
