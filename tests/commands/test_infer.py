@@ -97,6 +97,31 @@ def test_nothing_that_is_written_names_a_patient(masks):
     assert json.loads((masks / "run.json").read_text())["results"]["images"] == 3
 
 
+def test_with_mirrorings_averaged_a_mirrored_picture_gets_the_mirrored_mask(chest, tmp_path):
+    modality = tmp_path / "chest.yaml"
+    modality.write_text(CHEST + "augmentation:\n  flip: [x, y]\n")
+    pixels = np.random.default_rng(1).integers(0, 255, (32, 32), dtype=np.uint8)
+    for name, picture in (("one", pixels), ("other", pixels[:, ::-1])):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"{name}.png")
+    arguments = [
+        "--images",
+        str(tmp_path / "pictures"),
+        "--model",
+        str(chest / "model.pt"),
+        "--modality",
+        str(modality),
+    ]
+    differing = {}
+    for option in ([], ["--mirrored"]):
+        out = tmp_path / f"masks{len(option)}"
+        assert run_verb("infer", [*arguments, "--out", str(out), *option]) == 0
+        one, other = (np.asarray(Image.open(out / f"{name}.png")) for name in ("one", "other"))
+        differing[len(option)] = float((one != other[:, ::-1]).mean())
+        assert json.loads((out / "run.json").read_text())["settings"]["mirrored"] is bool(option)
+    assert differing[1] <= 0.005 < differing[0], "a mean over all mirrorings has no left and right"
+
+
 def test_the_same_request_may_come_again_and_its_masks_are_no_input(chest, capsys):
     arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt")]
     out = chest / "archive" / "results"
