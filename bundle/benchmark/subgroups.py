@@ -39,6 +39,11 @@ def write_cases(folder: Path, data: str, datalist: Datalist, test: TestImages, m
     return write_csv(_cases_file(folder, data), rows, ["id", "width", "height", "ita", *KEPT_COLUMNS])
 
 
+def has_cases(folder: Path, data: str) -> bool:
+    """Whether what groups the test images is there."""
+    return _cases_file(folder, data).is_file()
+
+
 def read_groups(folder: Path, data: str) -> dict[str, dict[str, list[str]]]:
     """Kind of group to its groups to their ids; kinds with a single group, and groups that are too small, left out."""
     file = _cases_file(folder, data)

@@ -6,13 +6,13 @@ import argparse
 import csv
 import dataclasses
 import json
-import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bundle.benchmark.claims import PATIENCE, Claims
+from bundle.benchmark.rounds import ONE_SHOT
 from bundle.commands.chain import list_public_set, run_stage
 from bundle.commands.options import require_least
 from bundle.run.atomic import write_csv, write_json
@@ -30,13 +30,12 @@ and one selection of the whole sum by coldstart. Every recipe has the same seeds
         --recipes dsal dsal:weak_from=1 random --out measured/rounds_chest
 
 --data is a folder with images/, masks/ and split.csv (columns id, split). A recipe is a criterion or a strategy of
-run_rounds, with options of run_rounds behind a colon. OUT gets every run, rounds.csv (a row a round of every run) and
-summary.json; killed at any moment, the same command goes on, and more recipes or seeds add to what is there. Started
-several times on one machine, it divides the work: one process a core, with OMP_NUM_THREADS=1, wastes least. The test
-images are scored after every round and choose nothing.
+run_rounds, with options of run_rounds behind a colon. OUT gets every run, rounds.csv (a row a round of every run),
+summary.json and groups.csv (Dice by site, skin tone and image size). Killed at any moment, the same command goes on,
+and more recipes or seeds add to what is there. Started several times on one machine, it divides the work: one process
+a core, with OMP_NUM_THREADS=1, wastes least. The test images are scored after every round and choose nothing.
 """
 
-ONE_SHOT = "one-shot"  # the whole sum at once, by the strategy of the cold start
 COLD_START = "coldstart"
 OPTIONS = (
     "diversity",
@@ -49,6 +48,7 @@ OPTIONS = (
     "weak_weight",
 )
 COUNTS = ("round", "labels", "queried", "pseudo_labels", "n")
+GROUP_COLUMNS = ("kind", "group", "images", "recipe", "seeds", "dice", "sd")
 COLUMNS = ("modality", "recipe", "seed", "steps", *COUNTS, "dice", "pseudo_dice")
 
 
@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the comparison, then the path of rounds.csv."""
+    from bundle.benchmark.rounds import compare, final_scores, groups_table, scores_by_group, table
     from bundle.benchmark.statistics import LARGEST_FAMILY
     from bundle.run.workflow import claim_folder
 
@@ -101,10 +102,13 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(PATIENCE)  # another process is at each of them
     rows = bench.rows()
     write_csv(args.out / "rounds.csv", rows, COLUMNS)
-    final = final_scores(rows, labels=args.initial + args.rounds * args.per_round)
-    found = compare(final)
+    found = compare(final_scores(rows, labels=args.initial + args.rounds * args.per_round))
     write_json(args.out / "summary.json", found)
     print("\n".join(table(found)))
+    groups = scores_by_group(bench.final_dice(runs), bench.groups())
+    if groups:
+        write_csv(args.out / "groups.csv", groups, GROUP_COLUMNS)
+        print("\n".join(["", *groups_table(groups)]))
     print(args.out / "rounds.csv")
     return 0
 
@@ -204,6 +208,30 @@ class _Bench:
         about = {"modality": Path(args.modality).stem, "recipe": str(recipe), "seed": seed, "steps": args.steps}
         write_json(rows, [{**about, **row} for row in _read(folder / "rounds.csv")])
 
+    def final_dice(self, runs: Sequence[tuple[Recipe, int]]) -> dict[str, dict[int, dict[str, float]]]:
+        """Recipe to seed to id to the Dice of the last model, as its evaluation wrote it."""
+        found: dict[str, dict[int, dict[str, float]]] = {}
+        for recipe, seed in runs:
+            last = 0 if recipe.strategy == ONE_SHOT else self.args.rounds
+            folder = self.out / "runs" / self._rows_file(recipe, seed).stem / "rounds" / str(last) / "evaluation"
+            with (folder / "per_image.csv").open(newline="", encoding="utf-8") as handle:
+                dice = {row["id"]: float(row["dice"]) for row in csv.DictReader(handle)}
+            found.setdefault(str(recipe), {})[seed] = dice
+        return found
+
+    def groups(self) -> dict[str, dict[str, list[str]]]:
+        """Kind of group to its groups to the ids of their test images, see :mod:`bundle.benchmark.subgroups`."""
+        from bundle.benchmark.images import decode_test, labelled_pool
+        from bundle.benchmark.subgroups import has_cases, read_groups, write_cases
+        from bundle.data.datalist import load_datalist
+
+        datalist = labelled_pool(load_datalist(self.datalist))
+        data = datalist.fingerprint()
+        with self.claims.wait("cases"):
+            if not has_cases(self.out, data):
+                write_cases(self.out, data, datalist, decode_test(datalist, datalist.modality), datalist.modality)
+        return read_groups(self.out, data)
+
     def _rows_file(self, recipe: Recipe, seed: int) -> Path:
         from bundle.data.handover import safe_name
 
@@ -228,71 +256,6 @@ class _Bench:
                 budget=labels,
             )
         return folder
-
-
-def final_scores(rows: Sequence[Mapping[str, Any]], *, labels: int) -> dict[str, dict[int, float]]:
-    """Recipe to seed to the Dice of the model that has learned from all ``labels``."""
-    found: dict[str, dict[int, float]] = {}
-    for row in rows:
-        if row["labels"] == labels:
-            found.setdefault(row["recipe"], {})[row["seed"]] = row["dice"]
-    return found
-
-
-def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
-    """Every recipe against one-shot and against random rounds, seed by seed.
-
-    Returns:
-        ``means`` (recipe to ``n``, ``mean`` and ``sd`` over the seeds) and ``comparisons``: ``recipe``, ``against``,
-        ``n``, ``mean`` and ``sd`` of the paired difference, ``wins``, ``losses``, the two-sided ``p`` of Wilcoxon's
-        signed-rank test and ``p_holm``, corrected for all comparisons with the same.
-    """
-    from bundle.benchmark.paired import paired_difference
-    from bundle.benchmark.statistics import holm, signed_rank_p
-
-    means = {
-        name: {"n": len(s), "mean": statistics.fmean(s.values()), "sd": _spread(list(s.values()))}
-        for name, s in final.items()
-    }
-    comparisons: list[dict[str, Any]] = []
-    for against in (ONE_SHOT, "random"):
-        family: list[dict[str, Any]] = []
-        for name in final:
-            if name in (against, ONE_SHOT) or against not in final or not final[name].keys() & final[against].keys():
-                continue
-            gain = paired_difference(final[name], final[against])
-            shared = sorted(final[name].keys() & final[against].keys())
-            family.append(
-                {
-                    "recipe": name,
-                    "against": against,
-                    "n": gain.n,
-                    "mean": gain.mean,
-                    "sd": gain.spread,
-                    "wins": gain.wins,
-                    "losses": gain.losses,
-                    "p": signed_rank_p([final[name][seed] - final[against][seed] for seed in shared]),
-                }
-            )
-        corrected = holm([row["p"] for row in family])
-        comparisons += [{**row, "p_holm": p} for row, p in zip(family, corrected, strict=True)]
-    return {"means": means, "comparisons": comparisons}
-
-
-def table(found: Mapping[str, Any]) -> list[str]:
-    """Markdown: the Dice of every recipe, and what it gives over the others in points."""
-    lines = ["| recipe | seeds | Dice | sd |", "|---|---|---|---|"]
-    lines += [f"| {name} | {m['n']} | {m['mean']:.4f} | {m['sd']:.4f} |" for name, m in found["means"].items()]
-    lines += ["", "| recipe | against | points | sd | up | down | p | p (Holm) |", "|---|---|---|---|---|---|---|---|"]
-    for row in found["comparisons"]:
-        figures = f"{100 * row['mean']:+.2f} | {100 * row['sd']:.2f} | {row['wins']} | {row['losses']}"
-        chances = " | ".join(f"{row[name]:.4f}" for name in ("p", "p_holm"))
-        lines.append(f"| {row['recipe']} | {row['against']} | {figures} | {chances} |")
-    return lines
-
-
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

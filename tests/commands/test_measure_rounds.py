@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bundle.benchmark.claims import Claims
+from bundle.benchmark.rounds import ONE_SHOT
 from bundle.commands import measure_rounds, run_verb
-from bundle.commands.measure_rounds import ONE_SHOT, Recipe, compare, final_scores
+from bundle.commands.measure_rounds import Recipe
 
 TINY = ["--set", "epochs=1", "--set", "epoch_length=1", "--set", "batch_size=2"]
 
@@ -56,23 +57,6 @@ def test_a_run_that_another_process_is_at_is_left_to_it_and_taken_when_it_gives_
         next((out / "claims").glob("random_seed0.*")).unlink()  # as one that is dead is passed over
         assert running.result(timeout=300) == 0
     assert (out / "rows" / "random_seed0.json").is_file()
-
-
-def test_recipes_are_compared_seed_by_seed_and_corrected_for_their_number():
-    rows = [
-        {"recipe": name, "seed": seed, "labels": labels, "dice": 0.5 + gain * (seed + 1) / 100 * (labels == 5)}
-        for name, gain in (("dsal", 2), ("bald", -1), ("random", 1), (ONE_SHOT, 0))
-        for seed in range(8)
-        for labels in (3, 5)
-    ]
-    found = {(row["recipe"], row["against"]): row for row in compare(final_scores(rows, labels=5))["comparisons"]}
-    assert len(found) == 5
-    best = found["dsal", ONE_SHOT]
-    assert (
-        best["n"] == best["wins"] == 8 and best["mean"] == pytest.approx(0.09) and best["p"] == pytest.approx(2 / 2**8)
-    )
-    assert best["p_holm"] == pytest.approx(3 * 2 / 2**8), "three tests against one-shot with the same p"
-    assert found["bald", "random"]["losses"] == 8
 
 
 def test_a_recipe_is_a_strategy_with_options_of_rounds():
