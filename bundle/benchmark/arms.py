@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundle.benchmark.ledger import run_key
-from bundle.benchmark.protocol import CHANCE, choice_title
+from bundle.benchmark.protocol import CHANCE, POOLS, choice_title
 from bundle.benchmark.statistics import area_under_budget_curve
 
 SHORT = 8  # hex digits of a fingerprint in a table
 ALL_LABELS = "all labels"
-USUAL_POOL = "curated"
+USUAL_POOL = POOLS[0]
 Row = Mapping[str, Any]
 _START = "start "  # before the fingerprint of unusual weights to start from
 

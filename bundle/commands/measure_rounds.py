@@ -7,12 +7,12 @@ import csv
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bundle.benchmark.claims import PATIENCE, Claims
-from bundle.benchmark.rounds import ONE_SHOT
+from bundle.benchmark.rounds import ONE_SHOT, compare, final_scores, groups_table, scores_by_group, table
 from bundle.commands.chain import list_public_set, run_stage
 from bundle.commands.options import require_least
 from bundle.run.atomic import write_csv, write_json
@@ -82,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the comparison, then the path of rounds.csv."""
-    from bundle.benchmark.rounds import compare, final_scores, groups_table, scores_by_group, table
     from bundle.benchmark.statistics import LARGEST_FAMILY
     from bundle.run.workflow import claim_folder
 
@@ -105,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     found = compare(final_scores(rows, labels=args.initial + args.rounds * args.per_round))
     write_json(args.out / "summary.json", found)
     print("\n".join(table(found)))
-    groups = scores_by_group(bench.final_dice(runs), bench.groups())
+    groups = scores_by_group(bench.final_dice(rows), bench.groups())
     if groups:
         write_csv(args.out / "groups.csv", groups, GROUP_COLUMNS)
         print("\n".join(["", *groups_table(groups)]))
@@ -208,15 +207,21 @@ class _Bench:
         about = {"modality": Path(args.modality).stem, "recipe": str(recipe), "seed": seed, "steps": args.steps}
         write_json(rows, [{**about, **row} for row in _read(folder / "rounds.csv")])
 
-    def final_dice(self, runs: Sequence[tuple[Recipe, int]]) -> dict[str, dict[int, dict[str, float]]]:
-        """Recipe to seed to id to the Dice of the last model, as its evaluation wrote it."""
+    def final_dice(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, dict[str, float]]]:
+        """Recipe to seed to id to the Dice of the last model, as its evaluation wrote it.
+
+        Args:
+            rows: of all finished runs; one whose folder was removed since is left out.
+        """
         found: dict[str, dict[int, dict[str, float]]] = {}
-        for recipe, seed in runs:
-            last = 0 if recipe.strategy == ONE_SHOT else self.args.rounds
-            folder = self.out / "runs" / self._rows_file(recipe, seed).stem / "rounds" / str(last) / "evaluation"
-            with (folder / "per_image.csv").open(newline="", encoding="utf-8") as handle:
-                dice = {row["id"]: float(row["dice"]) for row in csv.DictReader(handle)}
-            found.setdefault(str(recipe), {})[seed] = dice
+        last = {(row["recipe"], row["seed"]): row["round"] for row in rows}  # a run's rows are in order of the rounds
+        for (name, seed), number in last.items():
+            run = self.out / "runs" / self._rows_file(Recipe.parse(name), seed).stem
+            table_file = run / "rounds" / str(number) / "evaluation" / "per_image.csv"
+            if table_file.is_file():
+                with table_file.open(newline="", encoding="utf-8") as handle:
+                    dice = {row["id"]: float(row["dice"]) for row in csv.DictReader(handle)}
+                found.setdefault(name, {})[seed] = dice
         return found
 
     def groups(self) -> dict[str, dict[str, list[str]]]:

@@ -101,17 +101,11 @@ def test_with_mirrorings_averaged_a_mirrored_picture_gets_the_mirrored_mask(ches
     modality = tmp_path / "chest.yaml"
     modality.write_text(CHEST + "augmentation:\n  flip: [x, y]\n")
     pixels = np.random.default_rng(1).integers(0, 255, (32, 32), dtype=np.uint8)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
     for name, picture in (("one", pixels), ("other", pixels[:, ::-1])):
-        (tmp_path / "pictures").mkdir(exist_ok=True)
-        Image.fromarray(picture).save(tmp_path / "pictures" / f"{name}.png")
-    arguments = [
-        "--images",
-        str(tmp_path / "pictures"),
-        "--model",
-        str(chest / "model.pt"),
-        "--modality",
-        str(modality),
-    ]
+        Image.fromarray(picture).save(pictures / f"{name}.png")
+    arguments = ["--images", str(pictures), "--model", str(chest / "model.pt"), "--modality", str(modality)]
     differing = {}
     for option in ([], ["--mirrored"]):
         out = tmp_path / f"masks{len(option)}"
