@@ -50,7 +50,7 @@ class Arm:
     """One way to start and to choose, at all budgets and seeds that were run.
 
     Attributes:
-        start: ``none``, ``encoder`` or ``all``.
+        start: ``none``, ``encoder``, ``all`` or ``taught``.
         strategy: with its options, or ``ALL_LABELS``.
         pool: what it chose from.
         others: how it differs from the usual beside the pool: another control, kind of features or weights.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DASH_OF_START = {"all": DASHES[0], "encoder": DASHES[3], "none": DASHES[2]}
+_DASH_OF_START = {"all": DASHES[0], "taught": DASHES[1], "none": DASHES[2], "encoder": DASHES[3]}
 
 
 @styled

@@ -96,7 +96,8 @@ class Run:
     Attributes:
         seed: of selection and training.
         labels: images to learn from.
-        start: what is copied from self-supervised weights: ``none``, ``encoder``, ``all``.
+        start: what is copied from self-supervised weights: ``none``, ``encoder``, ``all``; or ``taught``, which is all
+            and then self-training.
         choice: how they are chosen; None where all of the pool are taken.
     """
 

@@ -36,11 +36,12 @@ _SET_BY_RUNS = (
     "ssl_weights",
     "seed",
     "epochs",
+    "teacher",
 )
 
 # Settings that came after the first rows were measured, with the value that leaves a training what it was before. At
 # that value they are no part of the recipe, so that a new knob does not make every run anew.
-_CAME_LATER = {"pseudo_weight": 0.5}  # nothing without pseudo labels, which no run has
+_CAME_LATER = {"pseudo_weight": 0.5, "teacher": "none"}  # the first is nothing without pseudo labels: no run has any
 
 
 def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +71,10 @@ def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in recipe.items() if name not in _CAME_LATER or value != _CAME_LATER[name]}
 
 
+# Self-training after a warm start of all that is offered: two trainings, the second taught by the first.
+TAUGHT = "taught"
+
+
 def train(
     datalist: Datalist,
     canvases: Canvases,
@@ -89,38 +94,46 @@ def train(
         datalist: its training section has the labels to learn from.
         canvases: these images, decoded.
         modality: what is segmented, at the size to train at.
-        start: ``none``, ``encoder`` or ``all``: what to copy from ``ssl_weights``.
+        start: ``none``, ``encoder`` or ``all``: what to copy from ``ssl_weights``; or ``TAUGHT``.
         ssl_weights: needed unless ``start`` is ``none``.
         seed: of the run.
-        steps: of the optimiser, a multiple of the recipe's ``epoch_length``.
+        steps: of the optimiser, a multiple of the recipe's ``epoch_length``; of each of two trainings where ``TAUGHT``.
         knobs: of ``configs/train.yaml`` that differ from it.
     """
     epoch_length = knobs.get("epoch_length") or _written("epoch_length")
-    handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
+    overrides = {
+        "spec": modality,
+        "datalist": datalist,
+        "warm_start": "all" if start == TAUGHT else start,
+        "ssl_weights": None if ssl_weights is None else Path(ssl_weights),
+        "seed": seed,
+        "epochs": steps // epoch_length,
+        "train#preprocessing": canvases,
+        "train#taught#transform": canvases,
+        "train#weights#reference": None,  # describes the images for a later use; these weights have none
+        **knobs,
+    }
     with _quiet(), tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
-        run_workflow(
-            "train",
-            {
-                "spec": modality,
-                "datalist": datalist,
-                "output_dir": folder,
-                "warm_start": start,
-                "ssl_weights": None if ssl_weights is None else Path(ssl_weights),
-                "seed": seed,
-                "epochs": steps // epoch_length,
-                "train#preprocessing": canvases,
-                "train#handlers": handlers,
-                "train#weights#reference": None,  # describes the images for a later use; these weights have none
-                **knobs,
-            },
-        )
-        return load_weights(Path(folder) / "model.pt")
+        model = _fine_tuned(Path(folder), overrides)
+        if start == TAUGHT:
+            model = _fine_tuned(Path(folder) / "taught", overrides | {"teacher": model})
+        return load_weights(model)
+
+
+def _fine_tuned(folder: Path, overrides: Mapping[str, Any]) -> Path:
+    """Run ``train.yaml``; the path of its weights."""
+    handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
+    run_workflow("train", {"output_dir": folder, "train#handlers": handlers, **overrides})
+    return folder / "model.pt"
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Leave the lines that a training logs about itself to trainings a person started."""
-    loggers = [logging.getLogger(name) for name in ("bundle.segmentation.warm_start", "ignite", "monai")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("bundle.segmentation.warm_start", "bundle.segmentation.self_training", "ignite", "monai")
+    ]
     levels = [found.level for found in loggers]
     for found in loggers:
         found.setLevel(logging.WARNING)

@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--starts",
         nargs="+",
-        choices=("none", "encoder", "all"),
+        choices=("none", "encoder", "all", "taught"),
         default=["none", "all"],
         metavar="START",
-        help="of the fine-tuning: none, encoder, all (default none all)",
+        help="of the fine-tuning: none, encoder, all, or taught: all, then self-training (default none all)",
     )
     parser.add_argument(
         "--budgets",

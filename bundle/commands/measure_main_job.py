@@ -13,6 +13,7 @@ from bundle.run.atomic import write_csv
 DESCRIPTION = """\
 Run the main job on a labelled public set and tell what the warm start gives: all labels once, few random labels with
 several seeds, each from self-supervised and from random weights at equal steps, scored on the test images of split.csv.
+With few labels also what self-training gives, a second training of as many steps that the warm one teaches.
 
   coldstart measure_main_job --data dermoscopy --modality dermoscopy --few 40 --out measured/dermoscopy
   coldstart measure_main_job --data chest_xray --modality chest_xray --few 5 --as-dicom --out measured/chest_xray
@@ -23,6 +24,7 @@ looks at the test images before they are scored.
 """
 
 STARTS = {"warm": "all", "random weights": "none"}  # and how train's warm_start calls them
+TAUGHT = "self-trained"  # from self-supervised weights as well, taught by the model of the warm start
 COLUMNS = ("modality", "labels", "seed", "start", "steps", "dice", "jaccard", "hd95", "n_test", "train_seconds")
 
 
@@ -54,9 +56,10 @@ def run(args: argparse.Namespace) -> int:
     for seed in range(args.seeds):
         drawn = out / f"random_{args.few}_seed{seed}"
         run_stage("select_samples", done=drawn, out=drawn, strategy="random", budget=args.few, seed=seed, **chosen)
-        for start in STARTS:
+        for start in (*STARTS, TAUGHT):
             name = _folder(f"few_seed{seed}", start)
-            rows.append(_trained(out, name, drawn / "selection.json", pretrained, start, seed, args.few_steps))
+            teacher = out / _folder(f"few_seed{seed}", "warm") / "model.pt" if start == TAUGHT else None
+            rows.append(_trained(out, name, drawn / "selection.json", pretrained, start, seed, args.few_steps, teacher))
     for row in rows:
         row["modality"] = Path(args.modality).stem
     write_csv(out / "results.csv", rows, COLUMNS)
@@ -70,16 +73,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _folder(labels: str, start: str) -> str:
-    return f"{labels}_{start.replace(' ', '_')}"
+    return f"{labels}_{start.replace(' ', '_').replace('-', '_')}"
 
 
 def _trained(
-    out: Path, name: str, datalist: Path, pretrained: Path, start: str, seed: int, steps: int
+    out: Path,
+    name: str,
+    datalist: Path,
+    pretrained: Path,
+    start: str,
+    seed: int,
+    steps: int,
+    teacher: Path | None = None,
 ) -> dict[str, Any]:
     """Train and score one run; its row of results.csv."""
     folder = out / name
     model = folder / "model.pt"
-    scope: dict[str, Any] = {"warm_start": STARTS[start], "ssl_weights": pretrained}
+    scope: dict[str, Any] = {"warm_start": STARTS.get(start, "all"), "ssl_weights": pretrained, "teacher": teacher}
     run_stage("train", done=folder / "run.json", out=folder, datalist=datalist, steps=steps, seed=seed, **scope)
     scores = folder / "evaluation"
     run_stage("evaluate", done=scores / "run.json", out=scores, datalist=datalist, model=model, seed=seed)
@@ -98,19 +108,25 @@ def _trained(
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    """Markdown: Dice of both starts at each number of labels, and their paired difference in points."""
+    """Markdown: Dice of every way at each number of labels, and paired differences to the warm start in points."""
     from bundle.benchmark.paired import paired_difference
 
-    lines = ["| labels | steps | warm | random weights | warm minus random weights, points |", "|---|---|---|---|---|"]
+    lines = [
+        f"| labels | steps | warm | random weights | {TAUGHT} | warm minus random weights | {TAUGHT} minus warm |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for labels, steps in sorted({(row["labels"], row["steps"]) for row in rows}, reverse=True):
-        scores = {
-            start: {
-                r["seed"]: r["dice"] for r in rows if (r["labels"], r["steps"], r["start"]) == (labels, steps, start)
-            }
-            for start in STARTS
-        }
-        gain = paired_difference(scores["warm"], scores["random weights"])
-        means = [sum(s.values()) / len(s) for s in scores.values()]
-        spread = f" ± {100 * gain.spread:.1f} (n = {gain.n}, {gain.wins} up, {gain.losses} down)" if gain.n > 1 else ""
-        lines.append(f"| {labels} | {steps} | {means[0]:.4f} | {means[1]:.4f} | {100 * gain.mean:+.1f}{spread} |")
+        scores: dict[str, dict[int, float]] = {start: {} for start in (*STARTS, TAUGHT)}
+        for row in rows:
+            if (row["labels"], row["steps"]) == (labels, steps):
+                scores[row["start"]][row["seed"]] = row["dice"]
+        cells = [f"{sum(s.values()) / len(s):.4f}" if s else "" for s in scores.values()]
+        for first, second in (("warm", "random weights"), (TAUGHT, "warm")):
+            if scores[first]:
+                gain = paired_difference(scores[first], scores[second])
+                spread = f" ± {100 * gain.spread:.1f}" if gain.n > 1 else ""
+                cells.append(f"{100 * gain.mean:+.1f}{spread} (n = {gain.n}, {gain.wins} up, {gain.losses} down)")
+            else:
+                cells.append("")
+        lines.append(f"| {labels} | {steps} | {' | '.join(cells)} |")
     return lines

@@ -16,6 +16,10 @@ Fine-tune the U-Net on the training section of a datalist, from self-supervised 
   the same from random weights, to see what the pretraining gives:
     coldstart train --datalist run/selection/selection.json --warm-start none --out run/train_from_random
 
+  self-training: what that model believes of the pool's other images teaches a second one along with the labels:
+    coldstart train --datalist run/selection/selection.json --teacher run/train/model.pt \
+        --ssl-weights run/pretrain/model_ssl_pretrained.pt --out run/self_trained
+
 OUT gets model.pt (the last step, with the learning rate at 0), model_best.pt (the best on validation, where
 the datalist has any), history.csv, run.json and a checkpoint. Killed at any moment, the same command goes on.
 """
@@ -28,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warm-start", choices=("all", "encoder", "none"), help="what to copy (default all)")
     parser.add_argument("--ssl-weights", help="weights to start from; default: those shipped for the modality")
     parser.add_argument("--steps", type=int, help="optimiser steps, a multiple of 40 (default 800)")
+    parser.add_argument("--teacher", help="model.pt of an earlier training, whose view of the pool teaches along")
     parser.add_argument("--pseudo-labels", help="table of masks that a model made, to learn from as well")
     add_workflow_options(parser)
 
@@ -47,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         output_dir=absolute(args.out),
         warm_start=args.warm_start,
         ssl_weights=absolute(weights),
+        teacher=absolute(args.teacher),
         pseudo_labels=absolute(args.pseudo_labels),
         epochs=None if args.steps is None else args.steps // 40,
     )

@@ -76,7 +76,7 @@ def augment(
 
     Args:
         images: (B, C, W, H) float in [0, 1].
-        masks: (B, 1, W, H) class indices, or None.
+        masks: (B, 1, W, H) class indices as integers, (B, labels, W, H) probabilities as floats, or None.
         limits: what the modality allows.
 
     Returns:
@@ -85,7 +85,8 @@ def augment(
     affine = random_affine(len(images), (images.shape[2], images.shape[3]), limits, images.device)
     images = random_intensity(warp(images, affine), limits)
     if masks is not None:
-        masks = warp(masks.float(), affine, nearest=True).to(masks.dtype)
+        classes = not masks.dtype.is_floating_point  # between two classes lies none, between two probabilities one
+        masks = warp(masks.float(), affine, nearest=classes).to(masks.dtype)
     return images, masks
 
 

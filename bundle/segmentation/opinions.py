@@ -18,9 +18,9 @@ from bundle.data.modality import Augmentation, Modality
 from bundle.network import UNet
 from bundle.numerics import prepare_network
 from bundle.run.seeds import derive_seed
+from bundle.segmentation.fine_tuned import load_fine_tuned
 from bundle.segmentation.mirroring import mirrorings
 from bundle.selection import find_criterion
-from bundle.weights import check_settings, load_weights
 
 
 class OpinionNetwork(nn.Module):
@@ -94,24 +94,10 @@ def opinion_network(
     chosen = find_criterion(criterion)
     count = chosen.passes(passes)
     paths = [models] if isinstance(models, (str, os.PathLike)) else list(models)
-    networks = [_load(path, modality) for path in paths]
+    networks = [load_fine_tuned(path, modality) for path in paths]
     found = OpinionNetwork(networks, chosen.opinions, count=count or 1, limits=modality.augmentation)
     prepare_network(found, device)
     return found.eval()
-
-
-def _load(path: str | os.PathLike[str], modality: Modality) -> UNet:
-    weights = load_weights(path)
-    check_settings(path, weights.settings, {"modality": modality.name, "size": modality.size})
-    settings = weights.settings
-    unet = UNet(
-        modality.channels, modality.classes, tuple(settings["filters"]), dropout=float(settings.get("dropout", 0.0))
-    )
-    try:
-        unet.load_state_dict(weights.model)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fill the network, so it is no fine-tuned model: {error}") from None
-    return unet
 
 
 class ImageSeed:

@@ -28,13 +28,20 @@ def rows_of(out):
     return Ledger(out).rows()
 
 
-def test_a_run_has_the_labels_and_the_scores_of_select_train_and_evaluate(measured, pretrained, tmp_path):
+@pytest.mark.parametrize("start", ["all", "taught"])
+def test_a_run_has_the_labels_and_the_scores_of_select_train_and_evaluate(
+    measured, command, pretrained, tmp_path, start
+):
+    if start == "taught":
+        measured = shutil.copytree(measured, tmp_path / "measured")
+        options = ["--budgets", "4", "--seeds", "2", "--strategies", "coldstart", "--starts", "taught"]
+        assert run_verb("benchmark_labels", command(measured, *options)) == 0
     weights = str(pretrained / "model_ssl_pretrained.pt")
     datalist = str(measured / "datalist.json")
     found = next(
         row
         for row in rows_of(measured)
-        if (row["settings"]["strategy"], row["settings"]["start"], row["settings"]["seed"]) == ("coldstart", "all", 1)
+        if (row["settings"]["strategy"], row["settings"]["start"], row["settings"]["seed"]) == ("coldstart", start, 1)
     )
     chosen = tmp_path / "selection"
     select = ["--datalist", datalist, "--weights", weights, "--budget", "4", "--seed", "1", "--out", str(chosen)]
@@ -43,8 +50,13 @@ def test_a_run_has_the_labels_and_the_scores_of_select_train_and_evaluate(measur
         assert [row["id"] for row in csv.DictReader(handle)] == found["results"]["selected"]
     train = ["--datalist", str(chosen / "selection.json"), "--ssl-weights", weights, "--seed", "1"]
     knobs = ["--set", "epochs=2", "--set", "epoch_length=3", "--set", "batch_size=4"]
-    assert run_verb("train", [*train, *knobs, "--out", str(tmp_path / "train")]) == 0
-    evaluate = ["--datalist", datalist, "--model", str(tmp_path / "train" / "model.pt")]
+    model = tmp_path / "train" / "model.pt"
+    assert run_verb("train", [*train, *knobs, "--out", str(model.parent)]) == 0
+    if start == "taught":
+        taught = ["--teacher", str(model), "--out", str(tmp_path / "student")]
+        assert run_verb("train", [*train, *knobs, *taught]) == 0
+        model = tmp_path / "student" / "model.pt"
+    evaluate = ["--datalist", datalist, "--model", str(model)]
     assert run_verb("evaluate", [*evaluate, "--out", str(tmp_path / "scores")]) == 0
 
     scores = Ledger(measured).scores(found["run"])

@@ -27,7 +27,7 @@ def test_a_setting_that_came_later_counts_only_where_it_changes_something():
     assert training_recipe(modality, {"pseudo_weight": 0.7})["pseudo_weight"] == 0.7
 
 
-@pytest.mark.parametrize("name", ["seed", "epochs", "warm_start", "datalist"])
+@pytest.mark.parametrize("name", ["seed", "epochs", "warm_start", "datalist", "teacher"])
 def test_what_every_run_sets_for_itself_cannot_be_set_for_all(name):
     with pytest.raises(ValueError, match=f"sets {name} for itself"):
         training_recipe(load_modality("dermoscopy"), {name: 1})

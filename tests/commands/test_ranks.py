@@ -21,7 +21,7 @@ from bundle.embedding import Embeddings
 from bundle.run.workflow import run_workflow
 from bundle.weights import load_weights
 
-WEIGHTS = {"pretrain": "model_ssl_pretrained.pt", "train": "model.pt"}
+WEIGHTS = {"pretrain": "model_ssl_pretrained.pt", "train": "model.pt", "taught": "model.pt"}
 FIGURES = {"loss", "contrastive", "retrieval", "local", "matched", "val_dice"}
 
 
@@ -42,12 +42,13 @@ def stages(hospital, out: Path, start: Path) -> list[tuple[str, dict[str, Any]]]
     common = {"modality": str(hospital.modality), "datalist": str(hospital.datalist)}
     training = {**common, "precision": "fp32", "epochs": 2, "batch_size": 4, "learning_rate": 1e-5}
     views = {"warmup": 0.5, "policy": "crop, intensity and blur"}
-    model, ssl = (str(start / stage / name) for stage, name in reversed(WEIGHTS.items()))
+    ssl, model, _ = (str(start / folder / name) for folder, name in WEIGHTS.items())
     knobs = {"epoch_length": 3, "val_interval": 1, "ssl_weights": ssl}
     images = {"modality": str(hospital.modality), "dataset_dir": str(start / "images")}
     return [
         ("pretrain", {**training, **views, "output_dir": str(out / "pretrain")}),
         ("train", {**training, **knobs, "output_dir": str(out / "train")}),
+        ("train", {**training, **knobs, "teacher": model, "output_dir": str(out / "taught")}),
         ("embed", {**common, "weights": ssl, "output_dir": str(out / "embeddings")}),
         ("evaluate", {**common, "model": model, "evaluation_dir": str(out / "evaluation")}),
         ("uncertainty", {**common, "model": model, "criterion": "bald", "output_dir": str(out / "uncertainty")}),

@@ -61,6 +61,20 @@ def test_killed_in_the_middle_it_ends_where_the_undisturbed_training_ends(
     assert history(out) == history(trained)
 
 
+def test_a_teacher_s_view_of_the_pool_changes_what_is_learned_and_a_killed_student_ends_where_it_would(
+    hospital, trained, from_ssl, tmp_path, run_and_kill
+):
+    taught = [*from_ssl, "--teacher", str(trained / "model.pt")]
+    assert run_verb("train", hospital.train(tmp_path / "whole", *taught)) == 0
+    run_and_kill(4, "train", hospital.train(tmp_path / "killed", *taught))
+    assert run_verb("train", hospital.train(tmp_path / "killed", *taught)) == 0
+    assert_same_weights(tmp_path / "killed" / "model.pt", tmp_path / "whole" / "model.pt")
+    student, first = (load_weights(folder / "model.pt") for folder in (tmp_path / "whole", trained))
+    assert not all(torch.equal(student.model[name], first.model[name]) for name in first.model)
+    assert student.settings["teacher"] == f"teacher:{file_fingerprint(trained / 'model.pt')}"
+    assert first.settings["teacher"] == "none"
+
+
 def test_learns_to_find_the_spots(hospital, from_ssl, tmp_path):
     knobs = ["--set", "epochs=4", "--set", "epoch_length=12", "--set", "learning_rate=0.003"]
     assert run_verb("train", [*hospital.train(tmp_path / "out", *from_ssl), *knobs]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from itertools import islice
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.data.modality import load_modality
-from bundle.data.sampling import StepSampler, StepSeed, as_unit_range, endless_loader
+from bundle.data.sampling import HalvesSampler, SoftLabels, StepSampler, StepSeed, as_unit_range, endless_loader
 
+UNCHANGED_VALUES = {"brightness": 0.0, "contrast": (1.0, 1.0), "gamma": (1.0, 1.0), "colour": 0.0}
 COUNTS = st.integers(1, 40)
 BATCHES = st.integers(1, 50)
 
@@ -52,6 +54,35 @@ def test_passes_and_seeds_differ():
 def test_nothing_to_draw_is_refused(count, batch_size):
     with pytest.raises(ValueError, match="at least one image"):
         StepSampler(count, batch_size)
+
+
+@given(st.tuples(COUNTS, COUNTS), st.integers(2, 50), st.integers(0, 5))
+def test_half_of_a_batch_comes_from_each_set_and_every_image_of_a_set_equally_often(counts, batch_size, seed):
+    sampler = HalvesSampler(counts, batch_size, seed)
+    batches = list(islice(sampler, 12))
+    half = batch_size // 2
+    for first, second, size, start in (
+        (0, counts[0], batch_size - half, 0),
+        (counts[0], sum(counts), half, batch_size - half),
+    ):
+        drawn = [position for batch in batches for position in batch[start : start + size]]
+        assert len(drawn) == 12 * size and all(first <= position < second for position in drawn)
+        times = Counter(drawn)
+        assert max(times.values()) - min(times.get(i, 0) for i in range(first, second)) <= 1
+
+
+@given(st.tuples(COUNTS, COUNTS), st.integers(2, 50), st.integers(0, 20))
+def test_halves_resume_exactly(counts, batch_size, step):
+    whole = list(islice(HalvesSampler(counts, batch_size, 3), step + 4))
+    resumed = HalvesSampler(counts, batch_size, 3)
+    resumed.resume_at(step)
+    assert list(islice(resumed, 4)) == whole[step:]
+
+
+@pytest.mark.parametrize(("counts", "batch_size"), [((0, 3), 4), ((3, 0), 4), ((3, 3), 1)])
+def test_a_half_of_nothing_is_refused(counts, batch_size):
+    with pytest.raises(ValueError, match="a half of each set"):
+        HalvesSampler(counts, batch_size)
 
 
 def test_a_loader_is_endless_and_collates_the_sampler_s_batches():
@@ -97,6 +128,20 @@ def test_without_limits_the_batch_is_only_scaled():
     images, labels = StepSeed(0)(batch, device="cpu")
     torch.testing.assert_close(images, batch["image"].float() / 255)
     assert torch.equal(labels, batch["label"])
+
+
+def test_beliefs_become_probabilities_that_sum_to_one_and_go_where_their_images_go():
+    generator = torch.Generator().manual_seed(0)
+    belief = torch.randint(0, 128, (4, 2, 16, 16), dtype=torch.uint8, generator=generator)
+    batch = {"image": belief[:, :1].expand(-1, 3, -1, -1), "belief": belief}
+    _, still = StepSeed(0)(batch)
+    assert isinstance(still, SoftLabels)
+    torch.testing.assert_close(still.probabilities[:, 1:], belief.float() / 255)
+    torch.testing.assert_close(still.probabilities.sum(dim=1), torch.ones(4, 16, 16))
+    moves = dataclasses.replace(load_modality("dermoscopy").augmentation, **UNCHANGED_VALUES)
+    images, moved = StepSeed(0, moves)(batch)
+    torch.testing.assert_close(moved.probabilities[:, 1], images[:, 0], atol=1e-3, rtol=0)
+    assert not torch.allclose(moved.probabilities[:, 1], still.probabilities[:, 1], atol=0.05)
 
 
 def test_unit_range_scales_bytes_and_passes_floats():

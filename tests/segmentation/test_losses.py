@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from bundle.data.sampling import SoftLabels
 from bundle.segmentation.losses import HEAD_WEIGHTS, DeepSupervisionLoss
 
 SMOOTH = 1e-5  # of MONAI's DiceLoss
@@ -85,3 +86,48 @@ def test_another_number_of_heads_is_refused():
     logits, target = drawn(heads=2)
     with pytest.raises(ValueError, match=r"3 weights.*got 2"):
         DeepSupervisionLoss()(logits, target)
+
+
+def soft_by_hand(logits: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Mean over images of (1 - Dice semimetric of the foreground classes) + cross-entropy, in plain loops."""
+    count, classes, width, height = logits.shape
+    total = 0.0
+    for b in range(count):
+        sizes, apart, entropy = [0.0] * classes, [0.0] * classes, 0.0
+        for x in range(width):
+            for y in range(height):
+                exponentials = [math.exp(float(logits[b, c, x, y])) for c in range(classes)]
+                for c in range(classes):
+                    chance, true = exponentials[c] / sum(exponentials), float(wanted[b, c, x, y])
+                    entropy -= true * math.log(chance)
+                    sizes[c] += chance + true
+                    apart[c] += abs(chance - true)
+        dice = [(sizes[c] - apart[c] + SMOOTH) / (sizes[c] + SMOOTH) for c in range(1, classes)]
+        total += 1 - sum(dice) / len(dice) + entropy / (width * height)
+    return total / count
+
+
+def test_soft_labels_are_the_plain_loss_of_probabilities():
+    logits, _ = drawn()
+    wanted = SoftLabels(logits[:, 0].softmax(dim=1).roll(1, dims=0))  # of another image
+    assert float(DeepSupervisionLoss()(logits[:, 0], wanted)) == pytest.approx(
+        soft_by_hand(logits[:, 0], wanted.probabilities), abs=1e-5
+    )
+
+
+def test_soft_labels_without_doubt_cost_what_labels_cost():
+    logits, target = drawn()
+    certain = SoftLabels(torch.nn.functional.one_hot(target[:, 0], 3).permute(0, 3, 1, 2).float())
+    loss = DeepSupervisionLoss()
+    assert float(loss(logits, certain)) == pytest.approx(float(loss(logits, target)), abs=1e-5)
+
+
+def test_soft_labels_cost_least_where_they_are_what_is_predicted():
+    logits, _ = drawn()
+    logits = logits[:, :1].expand(-1, 3, -1, -1, -1)
+    wanted, loss = SoftLabels(logits[:, 0].softmax(dim=1)), DeepSupervisionLoss()
+    least = float(loss(logits, wanted))
+    for shift in (-0.1, 0.1):
+        pushed = logits.clone()
+        pushed[:, :, 1] += shift
+        assert float(loss(pushed, wanted)) > least

@@ -1,0 +1,160 @@
+"""Self-training: what a first model believes of the unlabelled pool teaches a second one along with the labels.
+
+Xie et al. (CVPR 2020, arXiv:1911.04252, algorithm 1) and, for segmentation, Yang et al. (CVPR 2022, arXiv:2106.05095,
+section 3.1): the teacher looks at clean images, the student learns from augmented ones and starts anew. All of the pool
+teaches, with the probabilities as they are, so that a pixel counts by how sure the teacher is of it. That is the
+difference from DSAL's weak labeller (``bundle.selection.weak_labeller``), which takes the surest images alone, where
+little is to be learned, and makes their masks certain.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import DataLoader, Dataset
+from torch.nn.functional import one_hot
+
+from bundle.data.datalist import Datalist, entries_from
+from bundle.data.modality import Modality
+from bundle.data.read_ahead import ReadAhead
+from bundle.data.sampling import HalvesSampler, as_unit_range, endless_loader
+from bundle.numerics import PrecisionInferer, prepare_network
+from bundle.run.collectives import gather
+from bundle.run.seeds import numpy_stream
+from bundle.segmentation.fine_tuned import load_fine_tuned
+from bundle.segmentation.mirroring import MirroredInferer
+
+logger = logging.getLogger(__name__)
+
+BATCH = 32  # images; bounds the memory, what is believed does not depend on it
+Item = dict[Hashable, Any]
+
+
+class TaughtImages(Dataset):
+    """Images, and what a teacher believes of them.
+
+    Args:
+        images: (N, C, S, S) uint8.
+        beliefs: (N, labels, S, S) uint8, probabilities in 0..255.
+    """
+
+    def __init__(self, images: torch.Tensor, beliefs: torch.Tensor) -> None:
+        super().__init__([])
+        self.images, self.beliefs = images, beliefs
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> Item:
+        return {"image": self.images[index], "belief": self.beliefs[index]}
+
+
+def taught_images(
+    teacher: str | os.PathLike[str] | None,
+    datalist: str | os.PathLike[str] | Datalist | Sequence[Mapping[str, Any]],
+    *,
+    modality: Modality,
+    transform: Callable[[Any], Any],
+    device: torch.device,
+    precision: str = "auto",
+    most: int,
+    seed: int = 0,
+) -> TaughtImages | None:
+    """Pool images with what the teacher believes of them: its mean over the mirrorings that the modality allows.
+
+    Images of the training and of the validation section are left out, whatever else the pool's entries hold: no label
+    of theirs is read.
+
+    Args:
+        teacher: fine-tuned weights; without any there is nothing to teach, which is None.
+        datalist: as of ``entries_from``; its pool is looked at.
+        modality: of images and teacher.
+        transform: an entry to an item whose ``image`` is a canvas, uint8 (C, S, S).
+        device: where to compute.
+        precision: see :class:`~bundle.numerics.PrecisionInferer`.
+        most: images; of a larger pool a seeded draw is taken.
+        seed: of the draw.
+
+    Raises:
+        ValueError: the teacher is none of this modality, or no image of the pool can teach.
+    """
+    if teacher is None:
+        return None
+    if not Path(teacher).is_file():
+        raise ValueError(f"teacher: there is no file {teacher}; give the model.pt of an earlier training")
+    listed = isinstance(datalist, (Datalist, str, os.PathLike))
+    known = {
+        entry["id"] for name in ("training", "validation") for entry in (entries_from(datalist, name) if listed else ())
+    }
+    pool = [entry for entry in entries_from(datalist, "pool") if entry["id"] not in known] if listed else []
+    drawn = numpy_stream(seed, "taught").permutation(len(pool))[:most]
+    entries = [{"id": pool[i]["id"], "image": pool[i]["image"]} for i in sorted(drawn)]
+    network = prepare_network(load_fine_tuned(teacher, modality), device).eval()
+    inferer = MirroredInferer(PrecisionInferer(device, precision), modality.augmentation.flip)
+    images = [torch.empty(0, modality.channels, modality.size, modality.size, dtype=torch.uint8, device=device)]
+    beliefs = [torch.empty(0, len(modality.labels), modality.size, modality.size, dtype=torch.uint8, device=device)]
+    with torch.no_grad():
+        for batch in ReadAhead(Dataset(entries, transform), BATCH):
+            images.append(batch["image"].to(device))
+            probabilities = inferer(as_unit_range(images[-1]), network).softmax(dim=1)
+            beliefs.append(probabilities[:, 1:].mul(255).round().to(torch.uint8))
+    (seen, believed), _ = gather(torch.cat(images), torch.cat(beliefs))  # each process has looked at a part
+    if not len(seen):
+        raise ValueError(
+            "teacher: the datalist's pool has no image without a label to teach on; list the unlabelled images too, or "
+            "leave the teacher out"
+        )
+    logger.info("%d images of the pool teach along, as %s sees them", len(seen), teacher)
+    return TaughtImages(seen.cpu(), believed.cpu())
+
+
+class LabelledAndTaught(Dataset):
+    """Labelled images, then taught ones, as items of one kind: a label becomes a belief without doubt.
+
+    Args:
+        labelled: items with ``image`` and ``label``, uint8 (1, S, S) class indices.
+        taught: the others.
+        classes: number of classes, background included.
+    """
+
+    def __init__(self, labelled: Sequence[Item], taught: TaughtImages, classes: int) -> None:
+        super().__init__([])
+        self.labelled, self.taught, self.classes = labelled, taught, classes
+
+    def __len__(self) -> int:
+        return len(self.labelled) + len(self.taught)
+
+    def __getitem__(self, index: Any) -> Item:
+        if index >= len(self.labelled):
+            return self.taught[index - len(self.labelled)]
+        item = self.labelled[index]
+        certain = one_hot(item["label"][0].long(), self.classes)[..., 1:].permute(2, 0, 1)
+        return {"image": item["image"], "belief": certain.to(torch.uint8) * 255}
+
+
+def training_loader(
+    labelled: Any, taught: TaughtImages | None, *, classes: int, batch_size: int, seed: int = 0
+) -> DataLoader:
+    """Endless shuffled batches of labelled images, half of each batch taught ones where there are any.
+
+    Args:
+        labelled: dataset of items with ``image`` and ``label``; its ``data`` are their entries.
+        taught: of :func:`taught_images`.
+        classes: number of classes, background included.
+        batch_size: images a step, over all processes.
+        seed: of the order.
+
+    Raises:
+        ValueError: a batch that cannot be halved, or pseudo labels beside a teacher.
+    """
+    if taught is None:
+        return endless_loader(labelled, batch_size=batch_size, seed=seed)
+    if any("weight" in entry for entry in labelled.data):
+        raise ValueError("teacher and pseudo_labels are two ways to learn from a model; give one of them")
+    both = LabelledAndTaught(labelled, taught, classes)
+    return DataLoader(both, batch_sampler=HalvesSampler((len(labelled), len(taught)), batch_size, seed), num_workers=0)
