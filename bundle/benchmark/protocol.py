@@ -11,6 +11,7 @@ from bundle.benchmark.ledger import run_key
 from bundle.selection import find_strategy
 
 CHANCE = "random"  # the one strategy that looks at no vector, so weights and controls make no other run of it
+TAUGHT = "taught"  # the start of a run whose teacher is the model of the same run with the start ``all``
 CONTROLS = ("none", "shuffle")
 POOLS = ("curated", "redundant")
 

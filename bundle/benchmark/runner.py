@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.benchmark.images import Canvases, TestImages
 from bundle.benchmark.ledger import Ledger, run_key
 from bundle.benchmark.memory import PeakMemory
-from bundle.benchmark.protocol import CHANCE, Choice, Run, Setting
+from bundle.benchmark.protocol import CHANCE, TAUGHT, Choice, Run, Setting
 from bundle.benchmark.results import FILE_NAME, write_results
 from bundle.benchmark.scoring import score
 from bundle.benchmark.training import train
@@ -30,6 +31,7 @@ from bundle.run.record import hardware, versions
 from bundle.run.seeds import numpy_stream
 from bundle.run.workflow import run_workflow
 from bundle.selection import Selection, select
+from bundle.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class Runner:
         self.claims = Claims(bench.folder / "claims")
         self._selections: dict[tuple[Choice, int, int], tuple[Selection, float, float | None]] = {}
         self._embeddings: Embeddings | None = None
+        self._models = tempfile.TemporaryDirectory(prefix="coldstart-benchmark-")  # gone when the runner is
+        self._model_of: dict[str, Run] = {}  # whose weights lie in the file of a start
 
     def work(self, runs: Mapping[str, Run]) -> dict[str, str]:
         """Do all runs that nobody has done, the first of the plan first.
@@ -132,16 +136,7 @@ class Runner:
             ids = list(selection.ids)
             results = {"selection_seconds": round(seconds, 3), "selection_gib": gib and round(gib, 4), "selected": ids}
         started = time.perf_counter()
-        weights = train(
-            bench.datalist.with_training(ids),
-            bench.pool,
-            modality=bench.modality,
-            start=run.start,
-            ssl_weights=None if run.start == "none" else bench.start_weights,
-            seed=run.seed,
-            steps=bench.setting.steps,
-            knobs=bench.knobs,
-        )
+        weights = load_weights(self._trained(run, ids))
         trained = time.perf_counter()
         device = torch.device(bench.knobs.get("device") or choose_device())
         scores = score(
@@ -162,6 +157,27 @@ class Runner:
         about = {"finished": finished, "versions": versions(), "hardware": hardware()}
         self.ledger.add(run.settings(bench.setting), results, scores, about)
         return f"Dice {results['dice']:.4f} in {duration(ended - started)}"
+
+    def _trained(self, run: Run, ids: Sequence[str]) -> Path:
+        """The file of a run's weights. It stays for the next run, whose teacher it may be."""
+        path = Path(self._models.name) / f"{run.start}.pt"
+        if self._model_of.get(run.start) == run:
+            return path
+        taught = run.start == TAUGHT
+        train(
+            self.bench.datalist.with_training(ids),
+            self.bench.pool,
+            path,
+            modality=self.bench.modality,
+            start="all" if taught else run.start,
+            ssl_weights=None if run.start == "none" else self.bench.start_weights,
+            teacher=self._trained(dataclasses.replace(run, start="all"), ids) if taught else None,
+            seed=run.seed,
+            steps=self.bench.setting.steps,
+            knobs=self.bench.knobs,
+        )
+        self._model_of[run.start] = run
+        return path
 
     def _vectors(self, choice: Choice, seed: int) -> Embeddings:
         """What a choice looks at; under the control ``shuffle`` each id has the vector of another, drawn by seed."""

@@ -78,7 +78,7 @@ def pretraining_step(modality: Modality, folder: Path, *, steps: int, repeats: i
     torch.manual_seed(derive_seed(seed, "benchmark"))
     network = PretrainingNetwork(UNet(modality.channels, modality.classes))
     prepare_network(network, CPU)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-4, fused=True)
     precision = choose_precision(CPU)
     step = PretrainingStep(
         network,
@@ -324,7 +324,7 @@ def _trainer(
     """The engine that train.yaml describes, and its network, loss and optimiser alone on one fixed batch."""
     torch.manual_seed(derive_seed(seed, "benchmark"))
     network = prepare_network(UNet(modality.channels, modality.classes), CPU)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     loss, inferer = DeepSupervisionLoss(), PrecisionInferer(CPU)
     items = [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
     trainer = SupervisedTrainer(

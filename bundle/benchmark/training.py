@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ import torch
 from bundle.benchmark.images import Canvases
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Modality
+from bundle.numerics import choose_device
 from bundle.run.workflow import bundle_root, open_workflow, run_workflow
-from bundle.weights import Weights, load_weights
+from bundle.segmentation.self_training import taught_images
 
 # Handlers that serve a person who watches, or a training that resumes; a run of a benchmark is short, and begun anew.
 _WATCHING = ("bundle.run.resume.Resume", "bundle.segmentation.trainer.WriteRecord")
@@ -71,60 +73,66 @@ def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in recipe.items() if name not in _CAME_LATER or value != _CAME_LATER[name]}
 
 
-# Self-training after a warm start of all that is offered: two trainings, the second taught by the first.
-TAUGHT = "taught"
-
-
 def train(
     datalist: Datalist,
     canvases: Canvases,
+    path: Path,
     *,
     modality: Modality,
     start: str,
     ssl_weights: str | os.PathLike[str] | None,
+    teacher: Path | None = None,
     seed: int,
     steps: int,
     knobs: Mapping[str, Any],
-) -> Weights:
-    """Fine-tune on the training section and return the weights of the last step.
+) -> None:
+    """Fine-tune on the training section and write the weights of the last step to ``path``.
 
     They are those of ``coldstart train`` with the same datalist and settings.
 
     Args:
         datalist: its training section has the labels to learn from.
-        canvases: these images, decoded.
+        canvases: its images, decoded.
+        path: a file that is there already is replaced.
         modality: what is segmented, at the size to train at.
-        start: ``none``, ``encoder`` or ``all``: what to copy from ``ssl_weights``; or ``TAUGHT``.
+        start: ``none``, ``encoder`` or ``all``: what to copy from ``ssl_weights``.
         ssl_weights: needed unless ``start`` is ``none``.
+        teacher: weights whose view of the pool teaches along.
         seed: of the run.
-        steps: of the optimiser, a multiple of the recipe's ``epoch_length``; of each of two trainings where ``TAUGHT``.
+        steps: of the optimiser, a multiple of the recipe's ``epoch_length``.
         knobs: of ``configs/train.yaml`` that differ from it.
     """
     epoch_length = knobs.get("epoch_length") or _written("epoch_length")
-    overrides = {
-        "spec": modality,
-        "datalist": datalist,
-        "warm_start": "all" if start == TAUGHT else start,
-        "ssl_weights": None if ssl_weights is None else Path(ssl_weights),
-        "seed": seed,
-        "epochs": steps // epoch_length,
-        "train#preprocessing": canvases,
-        "train#taught#transform": canvases,
-        "train#weights#reference": None,  # describes the images for a later use; these weights have none
-        **knobs,
-    }
-    with _quiet(), tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
-        model = _fine_tuned(Path(folder), overrides)
-        if start == TAUGHT:
-            model = _fine_tuned(Path(folder) / "taught", overrides | {"teacher": model})
-        return load_weights(model)
-
-
-def _fine_tuned(folder: Path, overrides: Mapping[str, Any]) -> Path:
-    """Run ``train.yaml``; the path of its weights."""
     handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
-    run_workflow("train", {"output_dir": folder, "train#handlers": handlers, **overrides})
-    return folder / "model.pt"
+    seen = taught_images(
+        teacher,
+        datalist,
+        modality=modality,
+        device=torch.device(knobs.get("device") or choose_device()),
+        precision=knobs.get("precision", "auto"),
+        seed=seed,
+        transform=canvases,
+    )
+    with _quiet(), tempfile.TemporaryDirectory(prefix="coldstart-benchmark-") as folder:
+        run_workflow(
+            "train",
+            {
+                "spec": modality,
+                "datalist": datalist,
+                "output_dir": folder,
+                "warm_start": start,
+                "ssl_weights": None if ssl_weights is None else Path(ssl_weights),
+                "teacher": teacher,
+                "seed": seed,
+                "epochs": steps // epoch_length,
+                "train#preprocessing": canvases,
+                "train#taught": seen,
+                "train#handlers": handlers,
+                "train#weights#reference": None,  # describes the images for a later use; these weights have none
+                **knobs,
+            },
+        )
+        shutil.move(Path(folder) / "model.pt", path)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from bundle.data.datalist import Datalist, entries_from
 from bundle.data.modality import Modality
 from bundle.data.read_ahead import ReadAhead
 from bundle.data.sampling import HalvesSampler, as_unit_range, endless_loader
+from bundle.data.transforms import preprocessing
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run.collectives import gather
 from bundle.run.seeds import numpy_stream
@@ -31,6 +32,7 @@ from bundle.segmentation.mirroring import MirroredInferer
 
 logger = logging.getLogger(__name__)
 
+MOST = 20_000  # images, 1.3 GB of 128x128 RGB with one label; 800 steps of 8 look at 6400
 BATCH = 32  # images; bounds the memory, what is believed does not depend on it
 Item = dict[Hashable, Any]
 
@@ -59,11 +61,11 @@ def taught_images(
     datalist: str | os.PathLike[str] | Datalist | Sequence[Mapping[str, Any]],
     *,
     modality: Modality,
-    transform: Callable[[Any], Any],
     device: torch.device,
     precision: str = "auto",
-    most: int,
     seed: int = 0,
+    most: int = MOST,
+    transform: Callable[[Any], Any] | None = None,
 ) -> TaughtImages | None:
     """Pool images with what the teacher believes of them: its mean over the mirrorings that the modality allows.
 
@@ -74,11 +76,11 @@ def taught_images(
         teacher: fine-tuned weights; without any there is nothing to teach, which is None.
         datalist: as of ``entries_from``; its pool is looked at.
         modality: of images and teacher.
-        transform: an entry to an item whose ``image`` is a canvas, uint8 (C, S, S).
         device: where to compute.
         precision: see :class:`~bundle.numerics.PrecisionInferer`.
-        most: images; of a larger pool a seeded draw is taken.
         seed: of the draw.
+        most: images; of a larger pool a seeded draw is taken.
+        transform: an entry to an item whose ``image`` is a canvas, uint8 (C, S, S); where None, from the file.
 
     Raises:
         ValueError: the teacher is none of this modality, or no image of the pool can teach.
@@ -98,8 +100,9 @@ def taught_images(
     inferer = MirroredInferer(PrecisionInferer(device, precision), modality.augmentation.flip)
     images = [torch.empty(0, modality.channels, modality.size, modality.size, dtype=torch.uint8, device=device)]
     beliefs = [torch.empty(0, len(modality.labels), modality.size, modality.size, dtype=torch.uint8, device=device)]
+    dataset = Dataset(entries, transform or preprocessing(modality, cached=True))
     with torch.no_grad():
-        for batch in ReadAhead(Dataset(entries, transform), BATCH):
+        for batch in ReadAhead(dataset, BATCH):
             images.append(batch["image"].to(device))
             probabilities = inferer(as_unit_range(images[-1]), network).softmax(dim=1)
             beliefs.append(probabilities[:, 1:].mul(255).round().to(torch.uint8))
@@ -119,12 +122,12 @@ class LabelledAndTaught(Dataset):
     Args:
         labelled: items with ``image`` and ``label``, uint8 (1, S, S) class indices.
         taught: the others.
-        classes: number of classes, background included.
     """
 
-    def __init__(self, labelled: Sequence[Item], taught: TaughtImages, classes: int) -> None:
+    def __init__(self, labelled: Sequence[Item], taught: TaughtImages) -> None:
         super().__init__([])
-        self.labelled, self.taught, self.classes = labelled, taught, classes
+        self.labelled, self.taught = labelled, taught
+        self.classes = taught.beliefs.shape[1] + 1
 
     def __len__(self) -> int:
         return len(self.labelled) + len(self.taught)
@@ -137,15 +140,12 @@ class LabelledAndTaught(Dataset):
         return {"image": item["image"], "belief": certain.to(torch.uint8) * 255}
 
 
-def training_loader(
-    labelled: Any, taught: TaughtImages | None, *, classes: int, batch_size: int, seed: int = 0
-) -> DataLoader:
+def training_loader(labelled: Any, taught: TaughtImages | None, *, batch_size: int, seed: int = 0) -> DataLoader:
     """Endless shuffled batches of labelled images, half of each batch taught ones where there are any.
 
     Args:
         labelled: dataset of items with ``image`` and ``label``; its ``data`` are their entries.
         taught: of :func:`taught_images`.
-        classes: number of classes, background included.
         batch_size: images a step, over all processes.
         seed: of the order.
 
@@ -156,5 +156,5 @@ def training_loader(
         return endless_loader(labelled, batch_size=batch_size, seed=seed)
     if any("weight" in entry for entry in labelled.data):
         raise ValueError("teacher and pseudo_labels are two ways to learn from a model; give one of them")
-    both = LabelledAndTaught(labelled, taught, classes)
+    both = LabelledAndTaught(labelled, taught)
     return DataLoader(both, batch_sampler=HalvesSampler((len(labelled), len(taught)), batch_size, seed), num_workers=0)

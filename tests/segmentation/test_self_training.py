@@ -52,10 +52,8 @@ def datalist(tmp_path) -> Datalist:
 def taught(teacher: Path | None, datalist: Any, **changed: Any) -> TaughtImages | None:
     options: dict[str, Any] = {
         "modality": SPOTS,
-        "transform": preprocessing(SPOTS, cached=True),
         "device": torch.device("cpu"),
         "precision": "fp32",
-        "most": 100,
     }
     return taught_images(teacher, datalist, **(options | changed))
 
@@ -139,7 +137,7 @@ def labelled_items(**more: Any) -> list[Mapping[str, Any]]:
 
 def test_a_label_becomes_a_belief_without_doubt():
     lesson = TaughtImages(torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.zeros(5, 2, 4, 4, dtype=torch.uint8))
-    both = LabelledAndTaught(labelled_items(), lesson, 3)
+    both = LabelledAndTaught(labelled_items(), lesson)
     assert len(both) == 7 and torch.equal(both[4]["image"], lesson.images[2])
     label = labelled_items()[1]["label"][0]
     for x in range(4):
@@ -150,7 +148,7 @@ def test_a_label_becomes_a_belief_without_doubt():
 
 def test_half_of_every_batch_is_taught():
     lesson = TaughtImages(torch.full((5, 3, 4, 4), 9, dtype=torch.uint8), torch.zeros(5, 2, 4, 4, dtype=torch.uint8))
-    batch = next(iter(training_loader(Dataset(labelled_items()), lesson, classes=3, batch_size=6)))
+    batch = next(iter(training_loader(Dataset(labelled_items()), lesson, batch_size=6)))
     assert batch["image"][:, 0, 0, 0].tolist()[3:] == [9, 9, 9]
     assert set(batch["image"][:3, 0, 0, 0].tolist()) == {0, 1}
     assert set(batch) == {"image", "belief"}
@@ -159,4 +157,4 @@ def test_half_of_every_batch_is_taught():
 def test_pseudo_labels_beside_a_teacher_are_refused():
     lesson = TaughtImages(torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.zeros(5, 2, 4, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match="give one of them"):
-        training_loader(Dataset(labelled_items(weight=1.0)), lesson, classes=3, batch_size=6)
+        training_loader(Dataset(labelled_items(weight=1.0)), lesson, batch_size=6)
