@@ -11,7 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import TraceKeys
+from monai.utils import MetaKeys, TraceKeys
 from scipy.sparse import csr_matrix
 from torch.nn.functional import interpolate, pad
 
@@ -26,15 +26,20 @@ def canvas_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
     return (size - w) // 2, (size - h) // 2, w, h
 
 
-def to_canvas(image: torch.Tensor, size: int, *, classes: bool = False) -> torch.Tensor:
+def to_canvas(
+    image: torch.Tensor, size: int, *, classes: bool = False, of: tuple[int, int] | None = None
+) -> torch.Tensor:
     """Scale (C, W, H) onto a (C, size, size) canvas, padded with 0; dtype kept.
 
     Args:
+        of: (W, H) of the image that these are the pixels of, where fewer than all were decoded: what was rounded must
+            not move it against its mask.
         classes: for masks: each pixel gets the class that has most of it by the filter of images, the lower of two that
             have as much; the class of the nearest pixel would fray the borders. Otherwise bilinear, low-pass filtered
             when shrinking.
     """
-    left, top, w, h = canvas_box(image.shape[1], image.shape[2], size)
+    width, height = of or (image.shape[1], image.shape[2])
+    left, top, w, h = canvas_box(width, height, size)
     scaled = _resize(image, (w, h), classes=classes)
     return pad(scaled, (top, size - h - top, left, size - w - left))
 
@@ -70,8 +75,8 @@ class FitCanvasd(MapTransform, InvertibleTransform):
         d = dict(data)
         for key, classes in self.key_iterator(d, self.classes):
             image = d[key]
-            width, height = image.shape[1:]
-            d[key] = to_canvas(image, self.size, classes=classes)
+            width, height = _full_size(image)
+            d[key] = to_canvas(image, self.size, classes=classes, of=(width, height))
             if isinstance(d[key], MetaTensor):
                 # The affine stays the original's: the canvas has no place in the patient, only its inverse has.
                 self.push_transform(d[key], orig_size=(width, height), extra_info={"classes": classes})
@@ -86,6 +91,13 @@ class FitCanvasd(MapTransform, InvertibleTransform):
             classes = trace[TraceKeys.EXTRA_INFO]["classes"]
             d[key] = from_canvas(d[key], int(width), int(height), classes=classes)
         return d
+
+
+def _full_size(image: torch.Tensor) -> tuple[int, int]:
+    """(W, H) of the stored image, as its metadata tell; that of the pixels where there are none."""
+    shape = image.meta.get(MetaKeys.SPATIAL_SHAPE) if isinstance(image, MetaTensor) else None
+    width, height = image.shape[1:] if shape is None else shape[:2]
+    return int(width), int(height)
 
 
 def _resize(image: torch.Tensor, size: tuple[int, int], *, classes: bool) -> torch.Tensor:

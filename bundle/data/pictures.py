@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # and no format for which PIL would start another program
 MAX_PIXELS = 80_000_000  # twice the largest radiograph or camera picture in use; more is a bomb or a whole slide
+_ON_THEIR_SIDE = (5, 6, 7, 8)  # values of EXIF's Orientation that change width for height
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, section 2.5.1: R, G, B to luma
 
 
@@ -38,6 +40,20 @@ class UnreadableImage(ValueError):
         return f"{self.path} is not usable: {self.reason}"
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB, or (h, w) float32 in [0, 1].
+        size: (H, W) of the picture as it is stored and meant to be seen; ``pixels`` may have a half, a quarter or an
+            eighth of it, rounded up.
+    """
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a picture as it is meant to be seen.
 
@@ -50,12 +66,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         UnreadableImage: absent, empty, truncated, not a picture, or above ``MAX_PIXELS``.
     """
-    image = _decode(path)
-    if _is_deep(image):
-        grey = np.rint(_deep_grey(image, path) * 255.0).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    shown = _opaque(image)
-    return np.array(shown if shown.mode == "RGB" else shown.convert("RGB"))  # which copies RGB too
+    return reduced_picture(path, None).pixels
 
 
 def read_grey_picture(path: str | os.PathLike[str]) -> np.ndarray:
@@ -67,13 +78,35 @@ def read_grey_picture(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         UnreadableImage: as :func:`read_picture`.
     """
-    image = _decode(path)
+    return reduced_grey_picture(path, None).pixels
+
+
+def reduced_picture(path: str | os.PathLike[str], side: int | None) -> Picture:
+    """What :func:`read_picture` reads, with no more pixels than are needed.
+
+    Args:
+        side: the longer side that the pixels will be brought to. A JPEG with four times as much or more is decoded to
+            a half, a quarter or an eighth, never below twice ``side``: its blocks of 8 x 8 then become blocks of 4, 2
+            or 1 pixels, which takes a fraction of the time and memory. It is read to its end all the same, so a broken
+            one shows. Where None, all pixels.
+    """
+    image, size = _decode(path, side)
     if _is_deep(image):
-        return _deep_grey(image, path)
+        grey = np.rint(_deep_grey(image, path) * 255.0).astype(np.uint8)
+        return Picture(np.repeat(grey[..., None], 3, axis=-1), size)
+    shown = _opaque(image)
+    return Picture(np.array(shown if shown.mode == "RGB" else shown.convert("RGB")), size)  # which copies RGB too
+
+
+def reduced_grey_picture(path: str | os.PathLike[str], side: int | None) -> Picture:
+    """What :func:`read_grey_picture` reads, with no more pixels than are needed; see :func:`reduced_picture`."""
+    image, size = _decode(path, side)
+    if _is_deep(image):
+        return Picture(_deep_grey(image, path), size)
     image = _opaque(image)
     if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"), dtype=np.float32) / 255.0
-    return np.asarray(image.convert("RGB"), dtype=np.float32) @ LUMINANCE / 255.0
+        return Picture(np.asarray(image.convert("L"), dtype=np.float32) / 255.0, size)
+    return Picture(np.asarray(image.convert("RGB"), dtype=np.float32) @ LUMINANCE / 255.0, size)
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
@@ -82,6 +115,11 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         UnreadableImage: as :func:`read_picture`.
     """
+    return _open(path, None)[0]
+
+
+def _open(path: str | os.PathLike[str], side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture decoded to its end, and the (W, H) that all its pixels have."""
     try:
         if Path(path).stat().st_size == 0:
             raise UnreadableImage(path, "the file is empty")
@@ -94,8 +132,11 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
                 raise UnreadableImage(path, f"an animated picture of {frames} frames is no single image")
             if frames > 1 and image.format == "TIFF":
                 logger.warning("%s has several pages; the first is read", path)
+            factor = 1 if side is None else max(width, height) // (2 * side)
+            if factor > 1 and image.format == "JPEG":
+                image.draft(None, (width // factor, height // factor))  # to the next of 1/2, 1/4 and 1/8 that is larger
             image.load()
-            return image
+            return image, (width, height)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -108,15 +149,18 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
         raise UnreadableImage(path, f"the picture is broken or cut short ({error})") from error
 
 
-def _decode(path: str | os.PathLike[str]) -> Image.Image:
-    image = open_picture(path)
+def _decode(path: str | os.PathLike[str], side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture upright, and the (H, W) that all its pixels have so."""
+    image, (width, height) = _open(path, side)
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image  # which exif_transpose would copy
-        return ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if orientation == 1:
+            return image, (height, width)  # which exif_transpose would copy
+        upright = ImageOps.exif_transpose(image)
     except Exception as error:  # the pixels are whole; only the note on orientation is not
         logger.warning("%s has broken EXIF data (%s); it is read as stored", path, type(error).__name__)
-        return image
+        return image, (height, width)
+    return upright, (width, height) if orientation in _ON_THEIR_SIDE else (height, width)
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -17,7 +17,7 @@ from bundle.data import dicom, nifti, pictures
 from bundle.data.grayscale import stretch
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality, load_modality
-from bundle.data.pictures import LUMINANCE, UnreadableImage, read_grey_picture, read_picture
+from bundle.data.pictures import LUMINANCE, Picture, UnreadableImage, reduced_grey_picture, reduced_picture
 
 PathLike = str | os.PathLike[str]
 SMALLEST_SIDE = 2  # pixels; a single one, or a line, is what a broken export leaves of an image
@@ -36,7 +36,7 @@ def read_image(path: PathLike, modality: str | os.PathLike[str] | Modality) -> n
     Raises:
         UnreadableImage: the file cannot be used; it names the file and the reason.
     """
-    return _in_unit(_load(path, load_modality(modality)).pixels)
+    return _in_unit(_load(path, load_modality(modality), None).pixels)
 
 
 def image_size(path: PathLike, modality: str | os.PathLike[str] | Modality) -> tuple[int, int]:
@@ -45,8 +45,7 @@ def image_size(path: PathLike, modality: str | os.PathLike[str] | Modality) -> t
     Raises:
         UnreadableImage: as :func:`read_image`.
     """
-    height, width = _load(path, load_modality(modality)).pixels.shape[:2]
-    return height, width
+    return _load(path, load_modality(modality), 1).size
 
 
 class ClinicalReader(ImageReader):
@@ -55,6 +54,8 @@ class ClinicalReader(ImageReader):
     Args:
         modality: name or path of the modality, or the :class:`~bundle.data.modality.Modality` itself.
         mask: read masks of the modality instead of images.
+        side: of the canvas that images go to. A large JPEG then comes with fewer pixels than it has, see
+            :func:`bundle.data.pictures.reduced_picture`; ``spatial_shape`` tells the size of all its pixels.
 
     Images come as (W, H, C) float32 in [0, 1], masks as (W, H) uint8 class indices: x first, as MONAI's own readers
     give them, so ``ensure_channel_first=True`` makes (C, W, H) and (1, W, H). The affine holds the pixel spacing in mm
@@ -66,10 +67,12 @@ class ClinicalReader(ImageReader):
         LoadImaged(keys="label", reader=ClinicalReader, modality="dermoscopy", mask=True, ensure_channel_first=True)
     """
 
-    def __init__(self, modality: str | os.PathLike[str] | Modality, *, mask: bool = False) -> None:
+    def __init__(
+        self, modality: str | os.PathLike[str] | Modality, *, mask: bool = False, side: int | None = None
+    ) -> None:
         super().__init__()
         self.modality = load_modality(modality)
-        self.mask = mask
+        self.mask, self.side = mask, side
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:  # noqa: ARG002
         """Always true: what a file is shows in its content, not in its name."""
@@ -93,47 +96,55 @@ class ClinicalReader(ImageReader):
             UnreadableImage: the file cannot be used.
             ValueError: a mask with a value that the modality has no label for.
         """
-        loaded = _load_mask(img, self.modality) if self.mask else _load(img, self.modality)
+        loaded = _load_mask(img, self.modality) if self.mask else _load(img, self.modality, self.side)
         array = _x_first(loaded.pixels)
         array = array if self.mask else _in_unit(array)
         return array, {
             MetaKeys.AFFINE: loaded.affine.copy(),
             MetaKeys.ORIGINAL_AFFINE: loaded.affine.copy(),
             MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.SPATIAL_SHAPE: np.asarray(array.shape[:2]),
+            MetaKeys.SPATIAL_SHAPE: np.asarray(loaded.size[::-1]),
             MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan") if array.ndim == 2 else -1,
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    pixels: np.ndarray  # (H, W, C) image, float32 in [0, 1] or uint8 as stored, which is turned faster; or (H, W) mask
+    pixels: np.ndarray  # (h, w, C) image, float32 in [0, 1] or uint8 as stored, which is turned faster; or (h, w) mask
+    size: tuple[int, int]  # (H, W) of the image as it is stored, of which fewer pixels may have been decoded
     affine: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(4))  # (column, row, 0) to mm, RAS
 
 
-def _load(path: PathLike, modality: Modality) -> _Loaded:
-    loaded = _load_any(path, modality)
-    height, width = loaded.pixels.shape[:2]
+def _load(path: PathLike, modality: Modality, side: int | None) -> _Loaded:
+    loaded = _load_any(path, modality, side)
+    height, width = loaded.size
     if min(height, width) < SMALLEST_SIDE:
         raise UnreadableImage(path, f"{width} x {height} pixels are too few for an image")
     return loaded
 
 
-def _load_any(path: PathLike, modality: Modality) -> _Loaded:
+def _load_any(path: PathLike, modality: Modality, side: int | None) -> _Loaded:
     file = _single_file(Path(path))
     if modality.reader == "picture":
-        colour, affine = _load_colour(file, modality)
-        return _Loaded(colour if modality.channels == 3 else (_in_unit(colour) @ LUMINANCE)[..., None], affine)
-    grey, affine = _load_grey(file, modality)
-    grey = grey[..., None]
-    return _Loaded(grey if modality.channels == 1 else np.repeat(grey, modality.channels, axis=-1), affine)
+        colour, affine = _load_colour(file, modality, side)
+        pixels = colour.pixels if modality.channels == 3 else (_in_unit(colour.pixels) @ LUMINANCE)[..., None]
+        return _Loaded(pixels, colour.size, affine)
+    grey, affine = _load_grey(file, modality, side)
+    pixels = grey.pixels[..., None]
+    pixels = pixels if modality.channels == 1 else np.repeat(pixels, modality.channels, axis=-1)
+    return _Loaded(pixels, grey.size, affine)
 
 
-def _load_colour(file: Path, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+def _load_colour(file: Path, modality: Modality, side: int | None) -> tuple[Picture, np.ndarray]:
     if _is_dicom(file):
         image = dicom.read_dicom(file, modalities=modality.dicom_modalities)
-        return image.rgb, _affine(image)
-    return read_picture(file), np.eye(4)
+        return _whole(image.rgb), _affine(image)
+    return reduced_picture(file, side), np.eye(4)
+
+
+def _whole(pixels: np.ndarray) -> Picture:
+    """All pixels of an image."""
+    return Picture(pixels, (pixels.shape[0], pixels.shape[1]))
 
 
 def _in_unit(pixels: np.ndarray) -> np.ndarray:
@@ -141,14 +152,14 @@ def _in_unit(pixels: np.ndarray) -> np.ndarray:
     return np.divide(pixels, np.float32(255.0), dtype=np.float32) if pixels.dtype == np.uint8 else pixels
 
 
-def _load_grey(file: Path, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+def _load_grey(file: Path, modality: Modality, side: int | None) -> tuple[Picture, np.ndarray]:
     if nifti.is_nifti(file):
         values, affine = nifti.read_plane(file)
-        return stretch(values.astype(np.float32)), affine
+        return _whole(stretch(values.astype(np.float32))), affine
     if _is_dicom(file):
         image = dicom.read_dicom(file, modalities=modality.dicom_modalities)
-        return image.grey, _affine(image)
-    return read_grey_picture(file), np.eye(4)
+        return _whole(image.grey), _affine(image)
+    return reduced_grey_picture(file, side), np.eye(4)
 
 
 def _is_dicom(file: Path) -> bool:
@@ -164,7 +175,8 @@ def _affine(image: dicom.DicomImage) -> np.ndarray:
 
 def _load_mask(path: PathLike, modality: Modality) -> _Loaded:
     pixels = read_mask(path, labels=modality.labels)
-    return _Loaded(pixels, nifti.read_plane(path)[1]) if nifti.is_nifti(path) else _Loaded(pixels)
+    size = pixels.shape[0], pixels.shape[1]
+    return _Loaded(pixels, size, nifti.read_plane(path)[1]) if nifti.is_nifti(path) else _Loaded(pixels, size)
 
 
 def _single_file(path: Path) -> Path:

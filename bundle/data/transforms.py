@@ -38,7 +38,8 @@ def preprocessing(
     """
     modality = load_modality(modality)
     size = modality.size if size is None else size
-    steps: list[Any] = [LoadImaged("image", reader=ClinicalReader, modality=modality, ensure_channel_first=True)]
+    image_reader: Any = {"reader": ClinicalReader, "modality": modality, "side": size}
+    steps: list[Any] = [LoadImaged("image", ensure_channel_first=True, **image_reader)]
     if label is not None:
         mask_reader: Any = {"reader": ClinicalReader, "modality": modality, "mask": True}
         steps.append(LoadImaged("label", ensure_channel_first=True, dtype=np.uint8, **mask_reader))

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from bundle.data import pictures
-from bundle.data.pictures import UnreadableImage, read_grey_picture, read_picture
+from bundle.data.pictures import (
+    UnreadableImage,
+    read_grey_picture,
+    read_picture,
+    reduced_grey_picture,
+    reduced_picture,
+)
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = np.random.default_rng(1).integers(0, 256, (6, 9), dtype=np.uint8)
@@ -138,3 +144,67 @@ def test_real_truncated_jpegs_are_refused(real_data):
     for path in paths:
         with pytest.raises(UnreadableImage, match="broken or cut short"):
             read_picture(path)
+
+
+def smooth(width: int, height: int) -> np.ndarray:
+    """(H, W, 3) uint8 without edges, which JPEG keeps nearly as it is."""
+    coarse = np.random.default_rng(3).integers(40, 216, (5, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side", "factor"),
+    [
+        (639, 400, 160, 1),  # less than four times the side
+        (640, 401, 160, 2),
+        (1279, 300, 160, 2),
+        (401, 1281, 160, 4),
+        (2560, 1000, 160, 8),
+        (4001, 2999, 32, 8),  # no JPEG comes smaller
+    ],
+)
+def test_a_large_jpeg_comes_with_a_part_of_its_pixels_and_tells_all_its_size(tmp_path, width, height, side, factor):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(smooth(width, height)).save(path, quality=95)
+    found = reduced_picture(path, side)
+    assert found.size == (height, width)
+    assert found.pixels.shape == (-(-height // factor), -(-width // factor), 3)
+    assert factor == 1 or max(found.pixels.shape) >= 2 * side
+    whole = read_picture(path).astype(float)
+    for row, column in ((0, 0), (height // factor // 2, width // factor // 2), (height // factor - 1, 3)):
+        block = whole[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+        np.testing.assert_allclose(found.pixels[row, column], block.mean(axis=(0, 1)), atol=4)
+    grey = reduced_grey_picture(path, side)
+    assert grey.size == (height, width) and grey.pixels.shape == found.pixels.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_reduced_jpeg_is_upright_and_so_is_its_size(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(smooth(600, 400)).save(path, exif=exif)
+    found, whole = reduced_picture(path, 64), read_picture(path)
+    assert found.size == whole.shape[:2]
+    height, width = (side // 4 for side in found.size)
+    assert found.pixels.shape == (height, width, 3)
+    blocks = whole.reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(found.pixels, blocks, atol=6)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_other_formats_come_whole(write_picture, suffix):
+    colour = smooth(600, 400)
+    found = reduced_picture(write_picture(colour, "image" + suffix), 16)
+    assert found.size == (400, 600)
+    np.testing.assert_array_equal(found.pixels, colour)
+
+
+def test_a_reduced_jpeg_that_is_cut_short_is_refused(tmp_path):
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(smooth(900, 700)).save(path)
+    content = path.read_bytes()
+    for kept in (0.5, 0.9, 0.99):
+        path.write_bytes(content[: int(kept * len(content))])
+        with pytest.raises(UnreadableImage, match="broken or cut short"):
+            reduced_picture(path, 16)

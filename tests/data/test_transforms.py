@@ -7,10 +7,12 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
+from PIL import Image
 
 from bundle.data.canvas import to_canvas
 from bundle.data.reader import read_image
 from bundle.data.transforms import Compactd, preprocessing
+from bundle.segmentation.postprocessing import OffCanvasd
 
 
 @pytest.fixture
@@ -57,3 +59,16 @@ def test_the_cached_form_is_uint8_without_metadata_and_within_half_a_level(entry
 def test_compact_values_outside_the_range_are_clipped_not_wrapped():
     item = Compactd(["image"])({"image": torch.tensor([[[-0.1, 0.0, 0.5, 1.0, 1.1]]])})
     assert item["image"].flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(("width", "height"), [(403, 301), (301, 403), (1001, 150)])
+def test_a_large_jpeg_is_the_same_on_the_canvas_and_goes_back_to_its_own_size(tmp_path, width, height):
+    coarse = np.random.default_rng(0).integers(40, 216, (5, 5, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
+    item = preprocessing("dermoscopy", size=32)({"image": str(tmp_path / "large.jpg")})
+    pixels = torch.from_numpy(read_image(tmp_path / "large.jpg", "dermoscopy").transpose(2, 1, 0).copy())
+    # The last of the reduced pixels is wider than what is left of the image, so the others shift by a part of a pixel.
+    assert (item["image"].as_tensor() - to_canvas(pixels, 32)).abs().max() < 8 / 255
+    assert list(item["image"].meta["spatial_shape"]) == [width, height]
+    back = OffCanvasd("pred")({"image": item["image"], "pred": torch.zeros(2, 32, 32)})
+    assert back["pred"].shape == (2, width, height)
