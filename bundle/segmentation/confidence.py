@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.likeliest import likeliest_class
 from bundle.selection.disagreement import dsal
 
 
@@ -23,7 +24,7 @@ def head_agreement(heads: NDArray[np.float32]) -> float:
     """
     if heads.ndim != 4 or len(heads) < 2:
         raise ValueError(f"heads must be (heads, classes, W, H) of two heads or more, got {heads.shape}")
-    return 1.0 - dsal(heads) if heads[0].argmax(axis=0).any() else 0.0
+    return 1.0 - dsal(heads) if likeliest_class(heads[0]).any() else 0.0
 
 
 def soft_dice_confidence(probabilities: NDArray[np.float32]) -> float:
@@ -38,7 +39,7 @@ def soft_dice_confidence(probabilities: NDArray[np.float32]) -> float:
     Returns:
         0 to 1, the mean over the labels that the mask has; 0 where it has none.
     """
-    mask = probabilities.argmax(axis=0)
+    mask = likeliest_class(probabilities)
     found = []
     for label in range(1, len(probabilities)):
         p, m = probabilities[label].astype(np.float64), mask == label

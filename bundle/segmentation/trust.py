@@ -14,6 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Transform
 
 from bundle.data.modality import Modality
+from bundle.likeliest import likeliest_class
 from bundle.segmentation.canvas_part import image_part
 from bundle.segmentation.confidence import head_agreement, soft_dice_confidence
 from bundle.segmentation.domain import out_of_domain
@@ -95,7 +96,7 @@ class Judged(Transform):
             entropy=mean_entropy(opinions[:1]),
             out_of_domain=out_of_domain(vector, reference),
             quality=(
-                *mask_flags(torch.from_numpy(opinions[0].argmax(axis=0)), self.modality),
+                *mask_flags(torch.from_numpy(likeliest_class(opinions[0])), self.modality),
                 *image_flags(image_part(image).cpu(), reference),
             ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.likeliest import likeliest_class
 from bundle.selection.bald import PASSES
 from bundle.selection.criterion import Opinions, criterion
 from bundle.selection.pass_variance import variance_map
@@ -28,12 +29,12 @@ def ceal(opinions: Opinions) -> float:
     Where this departs from the authors' code, and why: there the distance transform ran on the soft prediction, which
     has no border to be distant from, and dropout was off in training, so that its passes were of an untrained noise.
     """
-    depth = border_distance(opinions.mean(axis=0).argmax(axis=0))
+    depth = border_distance(likeliest_class(opinions.mean(axis=0)))
     largest = depth.max()
     return float((variance_map(opinions) * (depth / largest if largest > 0 else depth)).mean())
 
 
-def border_distance(mask: NDArray[np.intp]) -> NDArray[np.float64]:
+def border_distance(mask: NDArray[np.integer]) -> NDArray[np.float64]:
     """(W, H): Euclidean distance in pixels of every foreground pixel to the nearest pixel of another class; else 0.
 
     What lies outside the image is of another class: a mask that fills the image has its border there.

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.likeliest import likeliest_class
 from bundle.selection.registration import find_named, keyword_options, resolve_options
 
 Opinions = NDArray[np.float32]
@@ -145,4 +146,4 @@ def consensus(opinions: Opinions, kind: str) -> NDArray[np.float32]:
 
 def found_anything(opinions: Opinions, kind: str) -> bool:
     """Whether any pixel of the prediction is foreground."""
-    return bool(consensus(opinions, kind).argmax(axis=0).any())
+    return bool(likeliest_class(consensus(opinions, kind)).any())

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 
+from bundle.likeliest import likeliest_class
 from bundle.overlap import mean_dice
 from bundle.selection.criterion import Opinions, criterion
 from bundle.selection.strategy import require_choice
@@ -33,6 +34,6 @@ def dsal(opinions: Opinions, *, pairs: str = "main") -> float:
         pairs: ``"main"``, as published; or ``"all"``, also that of the two side heads.
     """
     require_choice("pairs", pairs, PAIRS)
-    masks = [opinion.argmax(axis=0) for opinion in opinions]
+    masks = [likeliest_class(opinion) for opinion in opinions]
     chosen = itertools.combinations(masks, 2) if pairs == "all" else ((masks[0], other) for other in masks[1:])
     return 1.0 - float(np.mean([mean_dice(a, b, labels=opinions.shape[1] - 1) for a, b in chosen]))

@@ -12,6 +12,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from bundle.likeliest import likeliest_class
 from bundle.run.atomic import write_csv
 from bundle.selection.criterion import Opinions, consensus, find_criterion, score
 
@@ -45,7 +46,7 @@ def assess(opinions: Opinions, criterion: str, **options: object) -> Uncertainty
     """All that is told of one image; the arguments and errors are those of :func:`bundle.selection.score`."""
     number = score(opinions, criterion, **options)
     prediction = consensus(opinions, find_criterion(criterion).opinions)
-    return Uncertainty(number, float((prediction.argmax(axis=0) > 0).mean()), float(prediction.max(axis=0).mean()))
+    return Uncertainty(number, float((likeliest_class(prediction) > 0).mean()), float(prediction.max(axis=0).mean()))
 
 
 class Uncertainties(Mapping[str, Uncertainty]):
