@@ -34,21 +34,35 @@ def presented(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """
     levels, places = _levels(stored)
     within = _within_bits(levels, dataset)
-    marked = _padding(within, dataset)
-    padding = _spread(marked, places) if marked.any() else np.zeros(stored.shape, dtype=bool)
-    if padding.all():
-        padding, marked = np.zeros_like(padding), np.zeros_like(marked)
     values = _modality_values(within, dataset)
+    marked = _padding(within, dataset)
+    if marked.all() or (marked.any() and places is not None and not (_counts(values, places)[~marked] > 0).any()):
+        marked = np.zeros_like(marked)  # where all that is there is padding, none is
     voi = _voi(values, dataset)
-    shown = None if voi is None else _spread(voi.astype(np.float32), places)
     # A window that misses the values shows nothing; such files exist, and their tag is the fault.
-    if shown is None or (_range(shown, padding) == 0 < _range(_spread(values, places), padding)):
-        counts = None if places is None else np.bincount(places.ravel(), minlength=len(values))
-        shown = _spread(stretch(values, ~marked if counts is None else np.where(marked, 0, counts)), places)
+    if voi is None or _shows_nothing(voi, values, marked, places):
+        shown = stretch(values, ~marked if places is None else np.where(marked, 0, _counts(values, places)))
+    else:
+        shown = voi.astype(np.float32)
     # Both tags say the same thing (PS3.3 C.8.11.3.1.2 wants INVERSE with MONOCHROME1): low is bright. One turn.
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":
         shown = 1.0 - shown
-    return np.where(padding, np.float32(0.0), shown) if padding.any() else shown
+    if marked.any():
+        shown = np.where(marked, np.float32(0.0), shown)
+    return _spread(shown, places)
+
+
+def _shows_nothing(voi: np.ndarray, values: np.ndarray, marked: np.ndarray, places: np.ndarray | None) -> bool:
+    """Whether all that is no padding is shown alike although it differs."""
+    if places is not None and voi[0] != voi[-1] and not marked.any():
+        return False  # the least and the greatest value are there, so most files need no look at their pixels
+    there = ~marked if places is None else ~marked & (_counts(values, places) > 0)
+    return float(np.ptp(voi[there])) == 0 < float(np.ptp(values[there]))
+
+
+def _counts(levels: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(levels,) how many pixels have each."""
+    return np.bincount(places.ravel(), minlength=len(levels))
 
 
 def _levels(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -76,11 +90,6 @@ def _spread(table: np.ndarray, places: np.ndarray | None) -> np.ndarray:
         block = slice(start, start + _BLOCK)
         np.take(table, of[block], mode="clip", out=into[block])  # all are within: no check
     return spread
-
-
-def _range(values: np.ndarray, padding: np.ndarray) -> float:
-    """Greatest less least value outside of the padding."""
-    return float(np.ptp(values[~padding] if padding.any() else values))
 
 
 def _within_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:

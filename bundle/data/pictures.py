@@ -45,7 +45,7 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        pixels: (h, w, 3) uint8 RGB, or (h, w) float32 in [0, 1].
+        pixels: (h, w, 3) uint8 RGB, or (h, w) grey, uint8 as stored or float32 in [0, 1].
         size: (H, W) of the picture as it is stored and meant to be seen; ``pixels`` may have a half, a quarter or an
             eighth of it, rounded up.
     """
@@ -78,7 +78,12 @@ def read_grey_picture(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         UnreadableImage: as :func:`read_picture`.
     """
-    return reduced_grey_picture(path, None).pixels
+    return in_unit(reduced_grey_picture(path, None).pixels)
+
+
+def in_unit(pixels: np.ndarray) -> np.ndarray:
+    """Stored uint8 as float32 in [0, 1]; what is there already stays."""
+    return np.divide(pixels, np.float32(255.0), dtype=np.float32) if pixels.dtype == np.uint8 else pixels
 
 
 def reduced_picture(path: str | os.PathLike[str], side: int | None) -> Picture:
@@ -105,7 +110,7 @@ def reduced_grey_picture(path: str | os.PathLike[str], side: int | None) -> Pict
         return Picture(_deep_grey(image, path), size)
     image = _opaque(image)
     if image.mode in ("1", "L"):
-        return Picture(np.asarray(image.convert("L"), dtype=np.float32) / 255.0, size)
+        return Picture(np.asarray(image.convert("L")), size)
     return Picture(np.asarray(image.convert("RGB"), dtype=np.float32) @ LUMINANCE / 255.0, size)
 
 

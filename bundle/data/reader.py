@@ -17,7 +17,7 @@ from bundle.data import dicom, nifti, pictures
 from bundle.data.grayscale import stretch
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality, load_modality
-from bundle.data.pictures import LUMINANCE, Picture, UnreadableImage, reduced_grey_picture, reduced_picture
+from bundle.data.pictures import LUMINANCE, Picture, UnreadableImage, in_unit, reduced_grey_picture, reduced_picture
 
 PathLike = str | os.PathLike[str]
 SMALLEST_SIDE = 2  # pixels; a single one, or a line, is what a broken export leaves of an image
@@ -36,7 +36,7 @@ def read_image(path: PathLike, modality: str | os.PathLike[str] | Modality) -> n
     Raises:
         UnreadableImage: the file cannot be used; it names the file and the reason.
     """
-    return _in_unit(_load(path, load_modality(modality), None).pixels)
+    return in_unit(_load(path, load_modality(modality), None).pixels)
 
 
 def image_size(path: PathLike, modality: str | os.PathLike[str] | Modality) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class ClinicalReader(ImageReader):
         """
         loaded = _load_mask(img, self.modality) if self.mask else _load(img, self.modality, self.side)
         array = _x_first(loaded.pixels)
-        array = array if self.mask else _in_unit(array)
+        array = array if self.mask else in_unit(array)
         return array, {
             MetaKeys.AFFINE: loaded.affine.copy(),
             MetaKeys.ORIGINAL_AFFINE: loaded.affine.copy(),
@@ -127,7 +127,7 @@ def _load_any(path: PathLike, modality: Modality, side: int | None) -> _Loaded:
     file = _single_file(Path(path))
     if modality.reader == "picture":
         colour, affine = _load_colour(file, modality, side)
-        pixels = colour.pixels if modality.channels == 3 else (_in_unit(colour.pixels) @ LUMINANCE)[..., None]
+        pixels = colour.pixels if modality.channels == 3 else (in_unit(colour.pixels) @ LUMINANCE)[..., None]
         return _Loaded(pixels, colour.size, affine)
     grey, affine = _load_grey(file, modality, side)
     pixels = grey.pixels[..., None]
@@ -145,11 +145,6 @@ def _load_colour(file: Path, modality: Modality, side: int | None) -> tuple[Pict
 def _whole(pixels: np.ndarray) -> Picture:
     """All pixels of an image."""
     return Picture(pixels, (pixels.shape[0], pixels.shape[1]))
-
-
-def _in_unit(pixels: np.ndarray) -> np.ndarray:
-    """Stored uint8 as float32 in [0, 1]; what is there already stays."""
-    return np.divide(pixels, np.float32(255.0), dtype=np.float32) if pixels.dtype == np.uint8 else pixels
 
 
 def _load_grey(file: Path, modality: Modality, side: int | None) -> tuple[Picture, np.ndarray]:
