@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from monai.data import DataLoader, Dataset
 from torch.nn.functional import one_hot
+from tqdm import tqdm
 
 from bundle.data.datalist import Datalist, entries_from
 from bundle.data.modality import Modality
@@ -25,6 +26,7 @@ from bundle.data.read_ahead import ReadAhead
 from bundle.data.sampling import HalvesSampler, as_unit_range, endless_loader
 from bundle.data.transforms import preprocessing
 from bundle.numerics import PrecisionInferer, prepare_network
+from bundle.run import ranks
 from bundle.run.collectives import gather
 from bundle.run.seeds import numpy_stream
 from bundle.segmentation.fine_tuned import load_fine_tuned
@@ -100,13 +102,20 @@ def taught_images(
     inferer = MirroredInferer(PrecisionInferer(device, precision), modality.augmentation.flip)
     images = [torch.empty(0, modality.channels, modality.size, modality.size, dtype=torch.uint8, device=device)]
     beliefs = [torch.empty(0, len(modality.labels), modality.size, modality.size, dtype=torch.uint8, device=device)]
-    dataset = Dataset(entries, transform or preprocessing(modality, cached=True))
-    with torch.no_grad():
-        for batch in ReadAhead(dataset, BATCH):
+    # Each process looks at a part of the images; where that is all of them, the first one's count.
+    own = [] if ranks.repeats(len(entries)) else entries
+    loader = ReadAhead(Dataset(own, transform or preprocessing(modality, cached=True)), BATCH)
+    hidden = None if ranks.is_first() else True
+    with torch.no_grad(), tqdm(total=len(ranks.part(len(own))), desc="teacher", unit="image", disable=hidden) as bar:
+        for batch in loader:
             images.append(batch["image"].to(device))
             probabilities = inferer(as_unit_range(images[-1]), network).softmax(dim=1)
             beliefs.append(probabilities[:, 1:].mul(255).round().to(torch.uint8))
-    (seen, believed), _ = gather(torch.cat(images), torch.cat(beliefs))  # each process has looked at a part
+            bar.update(len(images[-1]))
+    if loader.aside.rows:  # without their paths, which may hold names; make_datalist tells them
+        reasons = ", ".join(sorted({row["reason"] for row in loader.aside.rows}))
+        logger.warning("%d images of the pool cannot be read and teach nothing: %s", len(loader.aside), reasons)
+    (seen, believed), _ = gather(torch.cat(images), torch.cat(beliefs))
     if not len(seen):
         raise ValueError(
             "teacher: the datalist's pool has no image without a label to teach on; list the unlabelled images too, or "

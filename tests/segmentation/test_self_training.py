@@ -87,10 +87,12 @@ def test_of_a_large_pool_a_seeded_draw_is_taken_whatever_the_order(teacher, data
     assert not torch.equal(first.images, other.images)
 
 
-def test_an_image_that_cannot_be_read_any_more_is_left_out(teacher, datalist):
+def test_an_image_that_cannot_be_read_any_more_is_left_out_and_counted(teacher, datalist, caplog):
     (datalist.root / "5.png").write_bytes(b"cut")
     found = taught(teacher, datalist)
     assert found is not None and len(found) == 5
+    (told,) = [record.getMessage() for record in caplog.records if "teach nothing" in record.getMessage()]
+    assert told.startswith("1 images of the pool") and "no PNG" in told and "5.png" not in told
 
 
 def test_a_true_label_of_the_pool_is_never_looked_at(teacher, datalist):
