@@ -42,6 +42,7 @@ OPTIONS = (
     "members",
     "passes",
     "restart",
+    "teach_from",
     "weak_agreement",
     "weak_from",
     "weak_per_round",

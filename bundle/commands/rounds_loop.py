@@ -14,6 +14,7 @@ from bundle.commands.strong_labeller import StrongLabeller
 from bundle.commands.weak_labeller import WeakLabeller
 
 if TYPE_CHECKING:
+    from bundle.data.datalist import Datalist
     from bundle.rounds.state import Round
 
 logger = logging.getLogger(__name__)
@@ -64,17 +65,26 @@ class RoundsLoop:
         missing = without_label(labelled, ids)
         if missing:
             return self.expert.ask(one.number, labelled, missing, of=len(ids))
-        learned = labelled.with_training(ids)
+        learned = self.expert.without_refused(labelled.with_training(ids))
         folder = self.plan.folder(one.number)
         learned.save(folder / "datalist.json")
         if not one.pseudo and self.weak.quota(one.number):
             one = self.plan.state.keep(self.weak.label(one, learned))
-        self._train(one, folder)
+        self._train(one, folder, taught=self._is_taught(one, learned))
         self.plan.state.keep(dataclasses.replace(one, scores=self._evaluate(folder), finished=True))
         return None
 
-    def _train(self, one: Round, folder: Path) -> None:
-        """The round's model, and for an ensemble its further members."""
+    def _is_taught(self, one: Round, learned: Datalist) -> bool:
+        """Whether the model of the round before teaches this one, for which an image without a label is needed."""
+        if self.args.teach_from is None or one.number < self.args.teach_from:
+            return False
+        left = set(learned.ids("pool")).difference(learned.ids("training"), learned.ids("validation"))
+        if not left:
+            logger.warning("round %d: no image without a label is left to teach on, so labels alone do", one.number)
+        return bool(left)
+
+    def _train(self, one: Round, folder: Path, *, taught: bool) -> None:
+        """The round's model, and for an ensemble its further members, each taught by its own model of before."""
         from bundle.run.seeds import derive_seed
         from bundle.segmentation.pseudo_labels import FILE_NAME
 
@@ -91,9 +101,11 @@ class RoundsLoop:
         for member in range(self.plan.members):
             own = "train" if member == 0 else f"members/{member}"
             seed = self.args.seed if member == 0 else derive_seed(self.args.seed, "member", member)
+            before = self.plan.folder(one.number - 1) / own / "model.pt"
             if self.args.restart == "last" and one.number > 0:
-                before = self.plan.folder(one.number - 1) / own / "model.pt"
                 options |= {"warm_start": "all", "ssl_weights": before}
+            if taught:
+                options["teacher"] = before
             out = folder / own
             run_stage("train", done=out / "run.json", out=out, seed=seed, **options)
 

@@ -37,8 +37,13 @@ class RoundsPlan:
 
         self.args, self.out = args, Path(args.out).absolute()
         require_least(args, rounds=0, per_round=1, weak_per_round=1, members=2)
-        if args.weak_from is not None and args.weak_from < 1:
-            raise ValueError(f"--weak-from must be at least 1, since round 0 has no model to ask, got {args.weak_from}")
+        for name in ("weak_from", "teach_from"):
+            first = getattr(args, name)
+            if first is not None and first < 1:
+                option = "--" + name.replace("_", "-")
+                raise ValueError(f"{option} must be at least 1, since round 0 has no model to ask, got {first}")
+        if args.weak_from is not None and args.teach_from is not None:
+            raise ValueError("--weak-from and --teach-from are two ways to learn from a model; give one of them")
         if args.link and args.copy_to is None:
             raise ValueError("--link needs --copy-to: it says that the images there are links")
         self.criterion = find_criterion(args.strategy) if args.strategy in available_criteria() else None

@@ -23,6 +23,10 @@ that the last model is least sure of, and trains anew with them.
     coldstart run_rounds --datalist run/datalist.json --initial-selection run/selection --strategy bald \\
         --diversity coverage --weak-from 2 --rounds 5 --per-round 20 --out run/rounds_bald
 
+  by disagreement, every round taught by what the model before believes of all images without a label:
+    coldstart run_rounds --datalist run/datalist.json --initial-selection run/selection --teach-from 1 \\
+        --rounds 5 --per-round 20 --out run/rounds_taught
+
   what there is to choose by: criteria of uncertainty, and strategies, which look at no model:
     coldstart run_rounds --strategy help
 
@@ -85,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weak-per-round", type=int, default=20, metavar="P", help="more every round (default 20)")
     parser.add_argument("--weak-weight", type=float, default=0.5, metavar="W", help="of each in the loss (default 0.5)")
     parser.add_argument("--weak-agreement", type=float, default=0.9, metavar="A", help="least Dice of the heads (0.9)")
+    parser.add_argument("--teach-from", type=int, metavar="N", help="first round that the last model teaches (none)")
     parser.add_argument("--ssl-weights", type=Path, metavar="FILE", help="default: those shipped for the modality")
     parser.add_argument("--warm-start", choices=("all", "encoder", "none"), help="what to copy (default all)")
     parser.add_argument(

@@ -55,9 +55,18 @@ class StrongLabeller:
         with (folder / "selection.csv").open(newline="", encoding="utf-8") as handle:
             return [row["id"] for row in csv.DictReader(handle)]
 
+    @property
+    def _refused(self) -> set[str]:
+        """Ids that the expert has put on the list of excluded ones so far."""
+        return known_ids(self.args.exclude, self.plan.datalist) if self.args.exclude else set()
+
+    def without_refused(self, datalist: Datalist) -> Datalist:
+        """The datalist without the images that the expert refuses to label: no model learns from them either."""
+        return datalist.without(self._refused.difference(datalist.ids("training")))
+
     def replace_excluded(self, one: Round) -> Round:
         """Ask for others in place of images that the expert has meanwhile put on the list of excluded ones."""
-        refused = set(known_ids(self.args.exclude, self.plan.datalist)) if self.args.exclude else set()
+        refused = self._refused
         kept = [identifier for identifier in one.queried if identifier not in refused]
         if len(kept) == len(one.queried):
             return one

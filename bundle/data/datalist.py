@@ -147,6 +147,12 @@ class Datalist:
         training = tuple(known[identifier] for identifier in chosen)
         return dataclasses.replace(self, sections={**self.sections, "training": training})
 
+    def without(self, ids: Iterable[str]) -> Datalist:
+        """The same datalist less these images of the pool, where they are in it; the other sections stay."""
+        gone = set(ids)
+        left = tuple(entry for entry in self.sections["pool"] if entry["id"] not in gone)
+        return dataclasses.replace(self, sections={**self.sections, "pool": left})
+
     def fingerprint(self) -> str:
         """SHA-256 over modality, ids, paths and groups of all sections; where the roots lie does not matter."""
         return content_fingerprint(self._facts())

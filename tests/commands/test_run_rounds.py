@@ -16,6 +16,8 @@ from PIL import Image
 
 from bundle.commands import run_verb
 from bundle.data.datalist import load_datalist
+from bundle.run.record import start_fingerprint
+from bundle.weights import load_weights
 
 from .test_pretrain import assert_same_weights
 
@@ -211,6 +213,35 @@ def test_other_ways_to_choose_and_to_start_keep_the_budget(request_of, tmp_path,
     assert [len(one["queried"]) for one in rounds(out)] == [3, 2]
 
 
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_a_taught_round_learns_from_its_own_model_of_the_round_before(request_of, tmp_path, ensemble):
+    out = tmp_path / "out"
+    options = ["--strategy", "ensemble", "--members", "2"] if ensemble else []
+    assert run_verb("run_rounds", request_of(out, *options, "--teach-from", "2")) == 0
+    for own in ("train", "members/1")[: 1 + ensemble]:
+        teachers = [load_weights(out / f"rounds/{number}/{own}/model.pt").settings["teacher"] for number in range(3)]
+        assert teachers == ["none", "none", start_fingerprint("teacher", str(out / f"rounds/1/{own}/model.pt"))]
+
+
+def test_what_the_expert_refuses_teaches_no_model(undisturbed, request_of, tmp_path):
+    free = rounds(undisturbed[0])[2]["pseudo"][0]
+    (tmp_path / "exclude.txt").write_text(f"{free}\n")
+    out = tmp_path / "out"
+    assert run_verb("run_rounds", request_of(out, "--rounds", "1", "--exclude", str(tmp_path / "exclude.txt"))) == 0
+    learned = load_datalist(out / "rounds/1/datalist.json")
+    whole = load_datalist(undisturbed[0] / "rounds/1/datalist.json").ids("pool")
+    assert learned.ids("pool") == [name for name in whole if name != free]
+
+
+def test_a_round_that_leaves_no_image_without_a_label_is_taught_by_labels_alone(request_of, tmp_path, caplog):
+    out = tmp_path / "out"
+    options = ["--strategy", "random", "--per-round", "7", "--rounds", "2", "--set", "epoch_length=1"]
+    assert run_verb("run_rounds", request_of(out, *options, "--teach-from", "1")) == 0
+    teachers = [load_weights(out / f"rounds/{number}/train/model.pt").settings["teacher"] for number in range(3)]
+    assert [teacher == "none" for teacher in teachers] == [True, False, True]
+    assert "no image without a label is left to teach on" in caplog.text
+
+
 def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
     out = tmp_path / "out"
     options = ["--strategy", "random", "--per-round", "7", "--rounds", "3", "--set", "epoch_length=1"]
@@ -227,6 +258,8 @@ def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
         (["--per-round", "0"], "--per-round must be at least 1"),
         (["--weak-from", "0"], "--weak-from must be at least 1"),
         (["--oracle", "folder", "--masks", "nowhere"], "--masks must be the folder"),
+        (["--teach-from", "0"], "--teach-from must be at least 1"),
+        (["--teach-from", "1", "--weak-from", "2"], "give one of them"),
         (["--weak-weight", "0"], "weak_weight must be a number above 0"),
         (["--passes", "3"], "no number of passes"),
         (["--strategy", "bald", "--passes", "1"], "passes must be 2 or more"),
