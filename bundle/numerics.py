@@ -102,7 +102,7 @@ class PrecisionInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Run ``network`` on ``inputs`` (B, C, W, H); what it gives is a tensor, or a dictionary of tensors."""
         # Every operation on a MetaTensor copies its metadata; the network has no use for it.
-        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        plain = inputs.as_subclass(torch.Tensor)
         plain = plain.to(self.device).contiguous(memory_format=torch.channels_last)
         training = getattr(network, "training", False)  # dropout draws for the batch of all processes
         draws = whole_batch_draws(len(plain)) if training else contextlib.nullcontext()

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from bundle.benchmark.images import TestImages
 from bundle.data.canvas import from_canvas
 from bundle.data.modality import Modality
-from bundle.network import UNet
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run.atomic import atomic_file
+from bundle.segmentation.fine_tuned import fine_tuned_network
 from bundle.segmentation.metrics import score_image
 from bundle.segmentation.postprocessing import LikeliestClassd
 from bundle.segmentation.specks import without_specks
@@ -86,8 +86,9 @@ def score(
         precision: ``fp32`` as the evaluation has it, or ``bf16``, by which scores differ in the fourth digit.
         hd95: whether to compute the distance, which takes longer than all the rest.
     """
-    network = fine_tuned_network(weights, device)
+    network = fine_tuned_network(weights)
     classes = network.out_channels
+    prepare_network(network, device).eval()
     inferer = PrecisionInferer(device, precision)
     found = _empty_scores(images.ids)
     for positions in images.batches(BATCH):
@@ -103,15 +104,6 @@ def score(
             for position, drawn, true in zip(positions, prediction.cpu(), truth.cpu(), strict=True):
                 found.hd95[position] = score_image(drawn, true, classes, images.spacings[position])["hd95"]
     return found
-
-
-def fine_tuned_network(weights: Weights, device: torch.device) -> UNet:
-    """The network of fine-tuned weights, in evaluation mode on ``device``."""
-    settings = weights.settings
-    network = UNet(settings["in_channels"], settings["out_channels"], settings["filters"])
-    network.load_state_dict(weights.model)
-    prepare_network(network, device)
-    return network.eval()
 
 
 def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

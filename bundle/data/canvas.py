@@ -123,7 +123,7 @@ def _shrink(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """What ``interpolate`` gives, to 1e-6, as sparse products: 2 ms instead of 25 for 2048 x 2048 pixels."""
     (channels, width, height), (w, h) = image.shape, size
     across, down = _shares(width, w), _shares(height, h)
-    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    plain = image.as_subclass(torch.Tensor)
     columns = plain.permute(1, 2, 0).reshape(width, height * channels).numpy()  # as readers leave it in memory: no copy
     rows = (across @ columns).reshape(w, height, channels).transpose(1, 0, 2).reshape(height, w * channels)
     found = (down @ rows).reshape(h, w, channels).transpose(2, 1, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import Dataset, MetaTensor
+from monai.data import Dataset
 
 from bundle.data.pictures import UnreadableImage
 from bundle.data.workers import beside_the_network
@@ -59,7 +59,10 @@ class ReadAhead:
         with beside_the_network() as pool:
             readable = self._readable(pool)
             while items := list(islice(readable, self.batch_size)):
-                yield {"image": torch.stack([_plain(item["image"]) for item in items]), "items": items}
+                yield {
+                    "image": torch.stack([item["image"].as_subclass(torch.Tensor) for item in items]),
+                    "items": items,
+                }
 
     def _readable(self, pool: ThreadPoolExecutor) -> Iterator[Item]:
         """The items that can be read, in order, with ``ahead`` batches under way."""
@@ -77,10 +80,6 @@ class ReadAhead:
                 self.aside.add(self.dataset.data[position]["image"], _reason(error))
             else:
                 yield item
-
-
-def _plain(image: torch.Tensor) -> torch.Tensor:
-    return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
 def _reason(error: BaseException) -> str:

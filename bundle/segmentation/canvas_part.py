@@ -18,5 +18,5 @@ def image_part(image: MetaTensor, canvas: torch.Tensor | None = None) -> torch.T
     width, height = map(int, image.applied_operations[-1][TraceKeys.ORIG_SIZE])
     left, top, w, h = canvas_box(width, height, image.shape[-1])
     found = image if canvas is None else canvas
-    plain = found.as_tensor() if isinstance(found, MetaTensor) else found
+    plain = found.as_subclass(torch.Tensor)
     return plain[..., left : left + w, top : top + h]

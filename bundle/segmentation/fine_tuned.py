@@ -1,4 +1,4 @@
-"""A fine-tuned network from its weight file."""
+"""A fine-tuned network from its weights."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import os
 
 from bundle.data.modality import Modality
 from bundle.network import UNet
-from bundle.weights import check_settings, load_weights
+from bundle.weights import Weights, check_settings, load_weights
+
+
+def fine_tuned_network(weights: Weights) -> UNet:
+    """The network of fine-tuned weights, on the processor, as it was left by its training.
+
+    Raises:
+        RuntimeError: they do not fill it.
+        KeyError: they do not tell what network they are of.
+    """
+    about = weights.settings
+    unet = UNet(about["in_channels"], about["out_channels"], about["filters"], dropout=float(about.get("dropout", 0.0)))
+    unet.load_state_dict(weights.model)
+    return unet
 
 
 def load_fine_tuned(path: str | os.PathLike[str], modality: Modality) -> UNet:
-    """The network whose weights ``path`` holds, on the processor, as it was left by its training.
+    """The network whose weights ``path`` holds, see :func:`fine_tuned_network`.
 
     Raises:
         ValueError: weights of another modality or canvas, or that do not fill the network.
     """
     weights = load_weights(path)
-    check_settings(path, weights.settings, {"modality": modality.name, "size": modality.size})
-    settings = weights.settings
-    unet = UNet(
-        modality.channels, modality.classes, tuple(settings["filters"]), dropout=float(settings.get("dropout", 0.0))
-    )
+    wanted = {"in_channels": modality.channels, "out_channels": modality.classes, "size": modality.size}
+    check_settings(path, weights.settings, {"modality": modality.name, **wanted})
     try:
-        unet.load_state_dict(weights.model)
-    except RuntimeError as error:
+        return fine_tuned_network(weights)
+    except (RuntimeError, KeyError) as error:
         raise ValueError(f"{path} does not fill the network, so it is no fine-tuned model: {error}") from None
-    return unet

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.data.meta_tensor import MetaTensor
 from monai.inferers import Inferer
 
 _CLASSES = -3  # axis of (..., classes, W, H)
@@ -48,8 +47,8 @@ class MirroredInferer(Inferer):
         found = self.inferer(inputs, network, *args, **kwargs)
         if len(self.ways) == 1:
             return found
-        logits, image = _in_place(found), _plain(inputs)
-        totals = [_plain(part).softmax(dim=_CLASSES) for part in logits]
+        logits, image = _in_place(found), inputs.as_subclass(torch.Tensor)
+        totals = [part.as_subclass(torch.Tensor).softmax(dim=_CLASSES) for part in logits]
         for way in self.ways[1:]:
             seen = _in_place(self.inferer(image.flip(way), network, *args, **kwargs))
             for total, part in zip(totals, seen, strict=True):
@@ -62,7 +61,3 @@ class MirroredInferer(Inferer):
 def _in_place(found: torch.Tensor | dict[str, torch.Tensor]) -> list[torch.Tensor]:
     """What of a network's output lies in the image, pixel by pixel."""
     return [part for part in (found.values() if isinstance(found, dict) else [found]) if part.ndim > 2]
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

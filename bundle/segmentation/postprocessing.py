@@ -71,7 +71,7 @@ class OffCanvasd(_OfImage):
         trace = next(step for step in reversed(image.applied_operations) if step[TraceKeys.CLASS_NAME] == "FitCanvasd")
         width, height = map(int, trace[TraceKeys.ORIG_SIZE])
         for key in self.key_iterator(d):
-            canvas = d[key].as_tensor() if isinstance(d[key], MetaTensor) else d[key]
+            canvas = d[key].as_subclass(torch.Tensor)
             d[key] = MetaTensor(from_canvas(canvas, width, height), meta=image.meta)
         return d
 
@@ -86,7 +86,7 @@ class LikeliestClassd(MapTransform):
         """Replace the logits; metadata stay."""
         d = dict(data)
         for key in self.key_iterator(d):
-            logits = d[key].as_tensor() if isinstance(d[key], MetaTensor) else d[key]
+            logits = d[key].as_subclass(torch.Tensor)
             best, found = logits[:1], torch.zeros_like(logits[:1], dtype=torch.uint8)
             for label in range(1, len(logits)):
                 plane = logits[label : label + 1]

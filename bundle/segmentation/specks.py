@@ -27,7 +27,7 @@ def without_specks(logits: torch.Tensor, modality: Modality) -> torch.Tensor:
     changed = logits
     for index, label in enumerate(modality.labels, start=1):
         if label in modality.parts:
-            found = likeliest_class(_plain(changed).cpu().numpy())
+            found = likeliest_class(changed.as_subclass(torch.Tensor).cpu().numpy())
             wanted = _whole(found == index) & ((found == index) | (found == 0))
             turned = torch.from_numpy(wanted != (found == index))
             if turned.any():
@@ -47,7 +47,7 @@ def _whole(inside: np.ndarray) -> np.ndarray:
 
 def _swapped(logits: torch.Tensor, index: int, turned: torch.Tensor) -> torch.Tensor:
     """The logits with those of ``index`` and of its best rival exchanged where ``turned``, (W, H) bool, is set."""
-    plain = _plain(logits)
+    plain = logits.as_subclass(torch.Tensor)
     changed, others = plain.clone(), plain.clone()
     others[index] = -torch.inf
     best, rival = others.max(dim=0)
@@ -56,7 +56,3 @@ def _swapped(logits: torch.Tensor, index: int, turned: torch.Tensor) -> torch.Te
         if other != index:
             changed[other] = torch.where(turned & (rival == other), plain[index], plain[other])
     return MetaTensor(changed, meta=logits.meta) if isinstance(logits, MetaTensor) else changed
-
-
-def _plain(logits: torch.Tensor) -> torch.Tensor:
-    return logits.as_tensor() if isinstance(logits, MetaTensor) else logits

@@ -10,7 +10,6 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
-from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Transform
 
 from bundle.data.modality import Modality
@@ -87,7 +86,7 @@ class Judged(Transform):
             return dict(data)
         reference = self._learnt()
         heads, descriptor = data["pred"]["heads"], data["pred"]["descriptor"]
-        vector = descriptor.as_tensor() if isinstance(descriptor, MetaTensor) else descriptor
+        vector = descriptor.as_subclass(torch.Tensor)
         image = data["image"]
         opinions = torch.softmax(image_part(image, heads).cpu(), dim=1).numpy()  # (heads, classes, w, h)
         trust = Trust(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.embedding import Embeddings, unit_length
+from bundle.selection.similarity import squared_distances
 
 _PICKS = 128  # chosen images whose distances to a block of the pool are held together
 _ROWS = 4096
@@ -80,9 +81,9 @@ def coverage_curve(
         spread += float(np.linalg.norm(block, axis=1).sum())
         nearest = np.full(len(block), np.inf)
         if already is not None:
-            nearest = _squared_distances(block, already).min(axis=1)
+            nearest = squared_distances(block, already).min(axis=1)
         for start in range(0, len(selected), _PICKS):
-            squares = _squared_distances(block, points[start : start + _PICKS])
+            squares = squared_distances(block, points[start : start + _PICKS])
             squares[:, 0] = np.minimum(squares[:, 0], nearest)
             left = np.minimum.accumulate(squares, axis=1)
             nearest = left[:, -1]
@@ -103,8 +104,3 @@ def _blocks(vectors: NDArray[np.float32], normalise: bool) -> Iterator[NDArray[n
     for start in range(0, len(vectors), _ROWS):
         block = np.asarray(vectors[start : start + _ROWS])
         yield (unit_length(block) if normalise else block).astype(np.float64)
-
-
-def _squared_distances(rows: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    squares = (rows**2).sum(axis=1)[:, None] + (points**2).sum(axis=1) - 2 * (rows @ points.T)
-    return np.maximum(squares, 0.0)
