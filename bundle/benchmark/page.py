@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bundle.benchmark.arms import Setup, setups
+from bundle.benchmark.cases import read_groups
 from bundle.benchmark.comparison import HEADLINE, check_family, compare_family
 from bundle.benchmark.figures import budget_curves, chance_differences
 from bundle.benchmark.ledger import Ledger
 from bundle.benchmark.protocol import CHANCE
-from bundle.benchmark.subgroups import read_groups
 from bundle.benchmark.tables import (
     ablation_table,
     chance_table,

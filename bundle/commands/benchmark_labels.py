@@ -195,6 +195,7 @@ def _measure(args: argparse.Namespace) -> None:
 
 def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     """Decode the images, see to the weights, and plan."""
+    from bundle.benchmark.cases import write_cases
     from bundle.benchmark.claims import Claims
     from bundle.benchmark.images import (
         COPIED_SHARE,
@@ -208,7 +209,6 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     )
     from bundle.benchmark.protocol import CHANCE, Setting, plan
     from bundle.benchmark.runner import Bench, pretrained_weights
-    from bundle.benchmark.subgroups import write_cases
     from bundle.benchmark.training import training_recipe
     from bundle.commands.chain import list_public_set
     from bundle.commands.options import parse_budget

@@ -12,7 +12,9 @@ Score a model on the labelled images of a section, each at its own size.
   coldstart evaluate --datalist datalist.json --model run/train/model.pt --out run/train/evaluation
 
 OUT gets per_image.csv (id, dice, jaccard, hd95), summary.json (mean, median, bootstrap intervals, n) and overlays/ with
-the worst and the median cases. Where a label is in neither mask the Dice is 1, where it is in one alone it is 0.
+the worst and the median cases; and groups.csv where the images fall into groups by site, device and view, as the
+split's table tells them, by skin tone and by size. Where a label is in neither mask the Dice is 1, where it is in one
+alone it is 0.
 """
 
 

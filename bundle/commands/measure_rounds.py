@@ -226,9 +226,9 @@ class _Bench:
         return found
 
     def groups(self) -> dict[str, dict[str, list[str]]]:
-        """Kind of group to its groups to the ids of their test images, see :mod:`bundle.benchmark.subgroups`."""
+        """Kind of group to its groups to the ids of their test images, see :mod:`bundle.benchmark.cases`."""
+        from bundle.benchmark.cases import has_cases, read_groups, write_cases
         from bundle.benchmark.images import decode_test, labelled_pool
-        from bundle.benchmark.subgroups import has_cases, read_groups, write_cases
         from bundle.data.datalist import load_datalist
 
         datalist = labelled_pool(load_datalist(self.datalist))

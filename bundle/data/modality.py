@@ -101,6 +101,7 @@ class Modality:
             given are those of the reader: ``RADIOGRAPHS`` or ``PHOTOGRAPHS``.
         parts: how many connected parts a label has in an image that shows it whole, such as 2 for lungs; masks with
             another number are flagged, and specks beside large parts dropped. A label without an entry may have any.
+        skin: what lies around the labels is bare skin, so that scores are also told by its tone.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Modality:
     codes: Mapping[str, LabelCode] = dataclasses.field(default_factory=dict, hash=False)
     dicom_modalities: tuple[str, ...] = ()
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
+    skin: bool = False
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
@@ -126,6 +128,7 @@ class Modality:
             _require(set(entries) <= set(self.labels), name, f"of {', '.join(self.labels)}", list(entries))
         for number in self.parts.values():
             _require(isinstance(number, int) and number > 0, "parts", "whole numbers from 1", number)
+        _require(not self.skin or self.channels == 3, "skin", "false where there is no colour", self.skin)
         if not self.dicom_modalities:
             own = RADIOGRAPHS if self.reader == "radiograph" else PHOTOGRAPHS
             object.__setattr__(self, "dicom_modalities", own)

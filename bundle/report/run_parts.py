@@ -269,7 +269,7 @@ def training(run: RunFolder) -> Section:
 
 
 def evaluation(run: RunFolder) -> Section:
-    """Scores on held-out images: means with intervals, every image, the worst and the median cases."""
+    """Scores on held-out images: means with intervals, every image, groups, the worst and the median cases."""
     section = Section("evaluation", "Evaluation")
     summaries = _summaries(run)
     dice = _dice(run)
@@ -310,6 +310,20 @@ def evaluation(run: RunFolder) -> Section:
                 "on a finer axis.",
             )
 
+    def groups() -> Iterator[Block]:
+        found = {name: _groups(summaries[name]) for name in best_first[:RUNS_WITH_CASES]}
+        order = list(dict.fromkeys(key for one in found.values() for key in one))
+        if order:
+            yield Table(
+                ["group", "images", *map(run_title, found)],
+                [
+                    [f"{kind}: {group}", images, *(one.get((kind, group, images), "–") for one in found.values())]
+                    for kind, group, images in order
+                ],
+                caption="Mean Dice of groups of images, in brackets the 95 % bootstrap interval over the group's "
+                "images. Skin tone is told by the colour around the lesion, which no dermatoscope calibrates.",
+            )
+
     def cases(name: str, folded: bool) -> Tiles:
         tiles = case_tiles(
             mapping(summaries[name].get("cases")),
@@ -324,6 +338,7 @@ def evaluation(run: RunFolder) -> Section:
     section.add(table)
     section.add(charts)
     best_first = sorted(summaries, key=lambda name: -_mean(summaries[name]))
+    section.add(groups)
     for name in best_first[:RUNS_WITH_CASES]:
         section.add(functools.partial(cases, name, folded=name != best_first[0]))
     if len(best_first) > RUNS_WITH_CASES:
@@ -357,6 +372,17 @@ def _summaries(run: RunFolder) -> dict[str, dict[str, Any]]:
             found[name] = run.json(f"{name}/evaluation/summary.json")
         except Absent:
             continue
+    return found
+
+
+def _groups(summary: dict[str, Any]) -> dict[tuple[str, str, str], str]:
+    """Kind, name and number of images of each group to its mean Dice with the interval."""
+    found = {}
+    listed = summary.get("groups")
+    for row in map(mapping, listed if isinstance(listed, list) else []):
+        dice = {"mean": row.get("dice"), "low": row.get("dice_low"), "high": row.get("dice_high")}
+        kind, group, images = (plain(row.get(name)) for name in ("kind", "group", "images"))
+        found[kind, group, images] = _with_interval(dice, 3)
     return found
 
 

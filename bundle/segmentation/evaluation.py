@@ -1,4 +1,4 @@
-"""The evaluation's results: a row an image, a summary, and pictures of the worst and the median cases."""
+"""The evaluation's results: a row an image, a summary, groups, and pictures of the worst and the median cases."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
 from bundle.segmentation.each_image import EachImage, Item, Row
 from bundle.segmentation.metrics import SCORES, score_image, summarise
+from bundle.segmentation.subgroups import GROUP_COLUMNS, case_of, subgroups, summarise_groups
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ CASES = 8  # of each kind; a row of the report holds that many
 
 
 class WriteEvaluation(EachImage):
-    """Engine handler: scores every image at its own size and writes ``per_image.csv``, ``summary.json``, ``overlays/``.
+    """Engine handler: scores every image at its own size.
+
+    Writes ``per_image.csv``, ``summary.json``, ``overlays/`` and, where images fall into groups, ``groups.csv``.
 
     Args:
         folder: where the results go.
@@ -59,10 +62,11 @@ class WriteEvaluation(EachImage):
         self._record = RunRecord("evaluate", self.settings, seed=self.seed)
 
     def finish_image(self, item: Item) -> Row:
-        """Score one image."""
+        """Score one image, and note what puts it into groups."""
         prediction, truth = _masks(item)
         scores = score_image(prediction, truth, self.modality.classes, pixel_spacing(item["image"]))
-        return {"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}}
+        case = case_of(item, _plain(item["image"]), truth, self.modality)
+        return {"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}, "case": case}
 
     def set_aside(self, unreadable: Quarantine) -> None:
         """Write ``quarantine.csv``."""
@@ -72,7 +76,10 @@ class WriteEvaluation(EachImage):
     def end(self, engine: Engine) -> None:
         """Write tables, pictures and the record."""
         self.rows.sort(key=lambda row: row["id"])
+        groups = summarise_groups(self.rows, subgroups(row.pop("case") for row in self.rows), seed=self.seed)
         write_csv(self.folder / "per_image.csv", self.rows, ["id", *SCORES])
+        if groups:
+            write_csv(self.folder / "groups.csv", groups, GROUP_COLUMNS)
         ranked = sorted(self.rows, key=lambda row: (row["dice"], row["id"]))
         middle = max(0, len(ranked) // 2 - CASES // 2)
         cases = {"worst": ranked[:CASES], "median": ranked[middle : middle + CASES]}
@@ -81,6 +88,7 @@ class WriteEvaluation(EachImage):
                 self._draw(engine, f"{kind}_{rank:02d}", row["id"])
         summary = summarise(self.rows, seed=self.seed)
         summary["cases"] = {kind: [{"id": r["id"], "dice": r["dice"]} for r in rows] for kind, rows in cases.items()}
+        summary["groups"] = groups
         summary["settings"] = self.settings
         write_json(self.folder / "summary.json", summary)
         self._record.content["fingerprints"]["model"] = file_fingerprint(self.model)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bundle.benchmark.arms import setups
+from bundle.benchmark.cases import read_groups
 from bundle.benchmark.comparison import compare_family
 from bundle.benchmark.ledger import Ledger
 from bundle.benchmark.page import Question, write_report
-from bundle.benchmark.subgroups import read_groups
 from bundle.benchmark.tables import (
     ablation_table,
     chance_table,

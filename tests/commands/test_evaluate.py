@@ -47,6 +47,18 @@ def test_the_summary_is_that_of_the_rows(evaluation, trained):
     assert record["fingerprints"]["model"] == file_fingerprint(trained / "model.pt")
 
 
+def test_groups_of_images_have_their_own_scores(hospital, evaluation):
+    with (evaluation / "groups.csv").open(newline="", encoding="utf-8") as handle:
+        groups = list(csv.DictReader(handle))
+    assert [row["group"] for row in groups] == ["small third", "middle third"], "two areas, 5 and 9 images"
+    scored = {row["id"]: float(row["dice"]) for row in rows(evaluation)}
+    sizes = {name: np.prod(Image.open(hospital.images / f"{name}.png").size) for name in scored}
+    for row, size in zip(groups, sorted(set(sizes.values())), strict=True):
+        dice = [scored[name] for name in scored if sizes[name] == size]
+        assert int(row["images"]) == len(dice) and float(row["dice"]) == pytest.approx(np.mean(dice), abs=1e-4)
+    assert len(json.loads((evaluation / "summary.json").read_text())["groups"]) == len(groups)
+
+
 def test_the_cases_are_drawn_at_their_own_size(evaluation):
     summary = json.loads((evaluation / "summary.json").read_text())
     for kind, cases in summary["cases"].items():

@@ -156,12 +156,14 @@ def test_text_of_files_is_escaped(run_folder: Path) -> None:
 
     summary = json.loads((run_folder / "warm_selected/evaluation/summary.json").read_text(encoding="utf-8"))
     summary["cases"]["worst"][0]["id"] = HOSTILE
+    summary["groups"] = [{"kind": "site", "group": HOSTILE, "images": 5, "dice": 0.5}]
     (run_folder / "warm_selected/evaluation/summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
     text = write_run_report(run_folder).read_text(encoding="utf-8")
     page = Page(text)
     assert "<script" not in text
-    assert page.text.count(HOSTILE) == 6  # an image selected, a case, a prediction, a stage, a setting and its value
+    # An image selected, a case, a group, a prediction, a stage, a setting and its value.
+    assert page.text.count(HOSTILE) == 7
     assert not [tag for tag, attributes in page.tags if "onerror" in attributes or tag == "script"]
     assert all(source.startswith("data:") for source in page.attributes("src"))
 
@@ -183,6 +185,22 @@ def test_scores_on_the_page_are_those_of_the_files(run_folder: Path) -> None:
     summary = json.loads((run_folder / "warm_selected/evaluation/summary.json").read_text(encoding="utf-8"))["dice"]
     text = read(write_run_report(run_folder)).text
     assert f"{summary['mean']:.3f} [{summary['low']:.3f}, {summary['high']:.3f}]" in text
+
+
+def test_groups_stand_beside_each_other_run_by_run(run_folder: Path) -> None:
+    assert "Mean Dice of groups of images" not in read(write_run_report(run_folder)).text, "no run tells any"
+    rows = {"warm_selected": ("tan", "brown"), "scratch_random": ("tan",)}
+    for place, (name, groups) in enumerate(rows.items()):
+        path = run_folder / name / "evaluation/summary.json"
+        told = [
+            {"kind": "skin tone", "group": group, "images": 7 + at, "dice": 0.8 - 0.1 * place, "dice_low": 0.1 * at}
+            | ({"dice_high": 0.9} if group == "tan" else {})
+            for at, group in enumerate(groups)
+        ]
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"groups": told}), encoding="utf-8")
+    text = read(write_run_report(run_folder)).text  # of which the cells of a table follow each other
+    assert "skin tone: tan70.800 [0.000, 0.900]0.700 [0.000, 0.900]" in text
+    assert "skin tone: brown80.800–" in text
 
 
 def test_selection_report_does_not_depend_on_the_order_of_the_rows(run_folder: Path, tmp_path: Path) -> None:

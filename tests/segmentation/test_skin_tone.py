@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bundle.benchmark.skin_tone import LEAST, lab, tone, typology_angle
+from bundle.segmentation.skin_tone import LEAST, lab, tone, typology_angle
 
 
 @pytest.mark.parametrize(
