@@ -21,16 +21,18 @@ from monailabel.utils.others.generic import device_list, name_to_device
 
 from bundle.data.datalist import entries_from
 from bundle.label.models import PackagedModel
+from bundle.label.scoring import pool_images
 from bundle.label.uploads import Refused, check_label
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import FILE_NAME
 from bundle.run.seeds import derive_seed
 from bundle.run.workflow import run_workflow
+from bundle.segmentation.self_training import taught_images
 
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.csv"
-STARTS = ("automatic", "self-supervised", "model", "random")
+STARTS = ("automatic", "self-supervised", "model", "random", "self-training")
 EPOCHS = 20  # of 40 steps, as train.yaml has it; two minutes and more on two cores
 
 
@@ -43,7 +45,8 @@ class TrainingRequest:
         validation: part of the labels that only the curve in ``history.csv`` is for, 0 to below 1. It chooses nothing,
             so with few labels it is better spent on learning.
         start: ``self-supervised`` weights, the current ``model``, ``random`` weights; ``automatic`` takes the first for
-            the first training in the server and the second from then on.
+            the first training in the server and the second from then on. ``self-training`` takes the first, and the
+            current model teaches along by what it believes of all images without a label.
         device: torch's name of the device.
         seed: of every random choice.
     """
@@ -137,6 +140,8 @@ class FineTuneTask(TrainTask):
             "seed": asked.seed,
             **self._start(asked.start),
         }
+        if asked.start == "self-training":
+            overrides |= self._taught(datastore, asked)
         logger.info("training on %d labels from %s", len(entries) - held_out, overrides.get("ssl_weights", "scratch"))
         run_workflow("train", overrides, root=self._model.root)
         return {"training": len(entries) - held_out, "validation": held_out}
@@ -149,6 +154,20 @@ class FineTuneTask(TrainTask):
             return {"warm_start": "none"}
         weights = self._model.model if asked == "model" else self._model.ssl_weights
         return {"warm_start": "all", "ssl_weights": str(weights)}
+
+    def _taught(self, datastore: Datastore, asked: TrainingRequest) -> dict[str, Any]:
+        """The overrides by which the current model teaches; it is replaced when the training has ended."""
+        if not self._model.is_trained:
+            raise ValueError("start 'self-training' needs a model that has learned from labels: train once before it")
+        waiting = pool_images(datastore, sorted(datastore.get_unlabeled_images()))
+        taught = taught_images(
+            self._model.model,
+            [{"id": image.id, "image": str(image.path)} for image in waiting],
+            modality=self._model.modality,
+            device=torch.device(asked.device or "cpu"),
+            seed=asked.seed,
+        )
+        return {"teacher": str(self._model.model), "train#taught": taught}
 
     def _usable(self, entries: list[dict[str, str]]) -> list[dict[str, str]]:
         """The entries whose label is one; the rest is set aside. Labels may have been put there by hand."""

@@ -76,7 +76,7 @@ def taught_images(
 
     Args:
         teacher: fine-tuned weights; without any there is nothing to teach, which is None.
-        datalist: as of ``entries_from``; its pool is looked at.
+        datalist: as of ``entries_from``; its pool is looked at, of a plain list all images.
         modality: of images and teacher.
         device: where to compute.
         precision: see :class:`~bundle.numerics.PrecisionInferer`.
@@ -91,11 +91,9 @@ def taught_images(
         return None
     if not Path(teacher).is_file():
         raise ValueError(f"teacher: there is no file {teacher}; give the model.pt of an earlier training")
-    listed = isinstance(datalist, (Datalist, str, os.PathLike))
-    known = {
-        entry["id"] for name in ("training", "validation") for entry in (entries_from(datalist, name) if listed else ())
-    }
-    pool = [entry for entry in entries_from(datalist, "pool") if entry["id"] not in known] if listed else []
+    sections = ("training", "validation") if isinstance(datalist, (Datalist, str, os.PathLike)) else ()
+    known = {entry["id"] for name in sections for entry in entries_from(datalist, name)}
+    pool = [entry for entry in entries_from(datalist, "pool") if entry["id"] not in known]
     drawn = numpy_stream(seed, "taught").permutation(len(pool))[:most]
     entries = [{"id": pool[i]["id"], "image": pool[i]["image"]} for i in sorted(drawn)]
     network = prepare_network(load_fine_tuned(teacher, modality), device).eval()
