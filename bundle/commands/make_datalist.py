@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotators",
         metavar="RULE",
-        choices=("consensus", "first", "staple"),
-        help="several people drew, each in a folder of their name below --masks: consensus, first or staple",
+        choices=("consensus", "first", "staple", "union"),
+        help="several people drew, each in a folder of their name below --masks: how their masks become one",
     )
     parser.add_argument(
         "--label",

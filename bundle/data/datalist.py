@@ -212,7 +212,7 @@ def make_datalist(
         masks: folder of the masks, or one file of annotations. A mask belongs to the image with the same path below
             its folder, suffixes aside; the mask's name may end in ``_mask``, ``_segmentation``, ``_seg`` or ``_label``.
             CVAT and COCO files name their images, and DICOM segmentations refer to them.
-        annotators: rule that makes one mask of several people's, ``consensus``, ``first`` or ``staple``; their masks
+        annotators: rule that makes one mask of several people's, see ``annotations.annotators.combine``; their masks
             lie in a folder of each one's name. None where there is one.
         label_names: what annotators call structures to the modality's label, ``background``, or an empty text for what
             is to be left out.
@@ -232,6 +232,7 @@ def make_datalist(
     Raises:
         ValueError: nothing readable, or a request that cannot be met.
     """
+    from bundle.data import dicom
     from bundle.data.annotations.matching import names_of_copies
     from bundle.data.handover import TABLE as COPIES_TABLE
     from bundle.data.inventory import take_inventory  # brings MONAI along, which a mere load has no need of
@@ -239,23 +240,31 @@ def make_datalist(
     kind = load_modality(modality)
     labels = _annotations(kind, masks, annotators, label_names, drawn)
     unpacked = Path(unpacked).resolve() if unpacked is not None else None
+    pseudonyms = Pseudonyms(key_file, keep=keep_uids)
     tree = ImageTree(images, unpacked=unpacked, leave_out=[labels.place] if labels is not None else [])
     entries = take_inventory(
         tree,
         modality=kind,
         masks=labels,
         copies=names_of_copies(Path(copies) / COPIES_TABLE) if copies is not None else None,
-        pseudonyms=Pseudonyms(key_file, keep=keep_uids),
+        pseudonyms=pseudonyms,
         group=group,
         quarantine=quarantine if quarantine is not None else Quarantine(tree.root),
         frames=frames,
     )
+
+    def pseudonym(entry: Entry, group: str) -> str:
+        """As for what a rule finds in a path: of DICOM files it may be what their tags hold."""
+        path = root_of(entry["image"], tree.root, unpacked) / entry["image"]
+        return pseudonyms.of("patient", group) if dicom.is_dicom(path) else group
+
     sections = split_entries(
         entries,
         test_fraction=test_fraction,
         split_csv=split_csv,
         validation_fraction=validation_fraction,
         seed=seed,
+        pseudonym=pseudonym,
     )
     own = Path(modality).suffix in (".yaml", ".yml")
     used = unpacked if unpacked is not None and unpacked.is_dir() and not tree.root.is_relative_to(unpacked) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle.data import dicom, nifti, pictures
-from bundle.data.annotations.matching import ImageIndex
+from bundle.data.annotations.matching import ImageIndex, without_ending
 from bundle.data.frames import split_frame
 from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, strip_suffix
 from bundle.data.modality import Modality
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FRAMES = ("first", "all")
+SUPERPIXELS = "_superpixels"  # that ISIC 2016 to 2018 put beside each image
 Size = tuple[int, int]
 
 
@@ -75,8 +76,10 @@ def take_inventory(
     doubtful = _namesakes(candidates) if for_inference else candidates
     sizes = _decode_images(doubtful, tree, modality, quarantine)
     kept = sorted(set(candidates) - (set(doubtful) - set(sizes)), key=_in_order)
+    twins: dict[Path, Path] = {}
     if not for_inference:
-        kept = _without_copies(kept, tree, quarantine)
+        kept = _without_companions(kept, tree, quarantine)
+        kept, twins = _without_copies(kept, tree, quarantine)
     entries = _identified(kept, tree, pseudonyms, group, quarantine)
     if not entries:
         raise NothingUsable(
@@ -84,11 +87,16 @@ def take_inventory(
             f"a {modality.reader} modality reads {', '.join(_suffixes(modality))}"
         )
     if masks is not None:
-        ids: dict[str, str | None] = {strip_suffix(tree.relative(path)): None for path in candidates}
-        ids |= {strip_suffix(entry["image"]): entry["id"] for entry in entries}
-        index = ImageIndex(ids, pseudonyms, copies or {})
+        index = ImageIndex(_ids_by_name(candidates, entries, twins, tree), pseudonyms, copies or {})
         images = {tree.relative(path): (path, size) for path, size in sizes.items()}
+        aside = len(quarantine)
         masks.attach(entries, mask_files, index=index, images=images, quarantine=quarantine)
+        if mask_files and not any("label" in entry for entry in entries):
+            why = quarantine.rows[aside]["reason"] if len(quarantine) > aside else "their images cannot be used"
+            raise ValueError(
+                f"none of the {len(mask_files)} masks below {masks.place} can be used; of the first: {why}. A mask has "
+                f"the name of its image, such as {entries[0]['id']!r}, and may end in _mask and the like"
+            )
     return sorted(entries, key=lambda entry: entry["id"])
 
 
@@ -153,23 +161,74 @@ def _decode_images(
     return sizes
 
 
-def _without_copies(paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine) -> list[Path]:
-    """The first, by path, of all files with the same bytes. Only files of one length are hashed."""
+def _ids_by_name(
+    candidates: Sequence[Path], entries: Sequence[Entry], twins: Mapping[Path, Path], tree: ImageTree
+) -> dict[str, str | None]:
+    """Path without suffix of every file that is an image to its id; a copy's is that of its twin.
+
+    None where the image was set aside. A name that two images have is left out: nothing tells which one is meant.
+    """
+    names = {path: strip_suffix(tree.relative(path)) for path in candidates}
+    ids: dict[str, str | None] = dict.fromkeys(names.values())
+    of_path = {entry["image"]: entry["id"] for entry in entries}
+    ids |= {names[copy]: of_path.get(tree.relative(original)) for copy, original in twins.items()}
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for path, identifier in of_path.items():
+        owners[strip_suffix(path)].append(identifier)
+    ids |= {name: found[0] for name, found in owners.items()}
+    return {name: identifier for name, identifier in ids.items() if len(owners[name]) < 2}
+
+
+def _without_companions(paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine) -> list[Path]:
+    """What is no picture that came along with an image: a preview beside its DICOM file, a mask, superpixels.
+
+    A preview has no patient, so it could lie on both sides of a split. Of masks only what has few grey values is taken
+    for one: a name that ends so may be an image's.
+    """
+    dicoms = {strip_suffix(path.as_posix()) for path in paths if not _is_picture(path)}
+    stems = {strip_suffix(path.name) for path in paths}
+    kept = []
+    for path in paths:
+        stem = strip_suffix(path.name)
+        image = without_ending(stem)
+        if _is_picture(path) and strip_suffix(path.as_posix()) in dicoms:
+            quarantine.add(tree.shown(path), "preview: a DICOM file beside it has its name; rename it if it is another")
+        elif stem.lower().endswith(SUPERPIXELS) and stem[: -len(SUPERPIXELS)] in stems:
+            quarantine.add(tree.shown(path), "superpixels: an image without that ending is there")
+        elif image in stems and _is_picture(path) and pictures.has_few_values(path):
+            quarantine.add(tree.shown(path), "mask among the images: an image without its ending is there; use --masks")
+        else:
+            kept.append(path)
+    return kept
+
+
+def _is_picture(path: Path) -> bool:
+    return path.name.lower().endswith(pictures.SUFFIXES)
+
+
+def _without_copies(
+    paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine
+) -> tuple[list[Path], dict[Path, Path]]:
+    """The first, by path, of all files with the same bytes, and each other one with it.
+
+    Only files of one length are hashed.
+    """
     by_length: defaultdict[int, list[Path]] = defaultdict(list)
     for file in {split_frame(path)[0]: None for path in paths}:
         by_length[file.stat().st_size].append(file)
     suspects = sorted(path for same in by_length.values() if len(same) > 1 for path in same)
     digests = dict(zip(suspects, in_threads(file_fingerprint, suspects, "find copies"), strict=True))
     first: dict[tuple[str, int | None], Path] = {}
-    kept = []
+    kept, twins = [], {}
     for path in paths:
         file, frame = split_frame(path)
         original = first.setdefault((digests.get(file, str(file)), frame), path)
         if original is path:
             kept.append(path)
         else:
+            twins[path] = original
             quarantine.add(tree.shown(path), f"duplicate: same bytes as {tree.relative(original)}")
-    return kept
+    return kept, twins
 
 
 def _identified(

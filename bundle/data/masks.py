@@ -11,27 +11,30 @@ from PIL import Image
 
 from bundle.data import nifti, nrrd
 from bundle.data.annotations.names import LabelNames
-from bundle.data.pictures import UnreadableImage, open_picture
+from bundle.data.pictures import UnreadableImage, open_picture, upright
 from bundle.run.atomic import atomic_file
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
+LOSSY = "a JPEG blurs class values at every edge; export the mask anew as PNG, since a converted JPEG keeps the blur"
+MOST_VALUES = 8  # that a drawn mask of one label has, a value a structure; scaling, blurring and JPEG bring dozens
 
 
 def read_mask(path: str | os.PathLike[str], *, labels: Sequence[str]) -> np.ndarray:
     """Read a mask from PNG, TIFF, BMP, or NIfTI or NRRD with one plane, as it is stored.
 
-    With one label every value but zero is foreground (0/1, 0/255, 1-bit and palette masks alike). With several, the
-    values are class indices: 0 is background and ``labels[i]`` is ``i + 1``. A palette is read by its indices. Colour
-    is taken only where the three channels agree, or with one label. The segments of a ``.seg.nrrd`` are known by their
-    names.
+    With one label every value but zero is foreground (0/1, 0/255, 1-bit and palette masks alike), of a few values with
+    zero among them. With several, the values are class indices: 0 is background and ``labels[i]`` is ``i + 1``. A
+    palette is read by its indices, and with one label by its colours where its first one is not the darkest. Colour is
+    taken only where the three channels agree, or with one label. The segments of a ``.seg.nrrd`` are known by their
+    names. A note on orientation (EXIF) is followed, as for images.
 
     Returns:
         (H, W) uint8 in 0..len(labels).
 
     Raises:
         UnreadableImage: absent, broken or not an image.
-        ValueError: a value or a name that no label has, colour with several labels, or a format that loses edges
-            (JPEG).
+        ValueError: a value or a name that no label has, colour with several labels, with one label too many values or
+            no background, transparency that differs from pixel to pixel, or a format that loses edges (JPEG).
     """
     return read_mask_with_place(path, labels=labels)[0]
 
@@ -45,7 +48,7 @@ def read_mask_with_place(
         names: finds the class of a segment's name; the labels' own names where None.
     """
     if Path(path).suffix.lower() in LOSSY_SUFFIXES:
-        raise ValueError(f"mask {path} is a JPEG, which blurs class values at every edge; store masks as PNG")
+        raise ValueError(f"mask {path}: {LOSSY}")
     if nrrd.is_nrrd(path):
         plane = nrrd.read_plane(path)
         if plane.segments:
@@ -72,14 +75,24 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, classes: int) -> 
 
 def _class_indices(path: str | os.PathLike[str], values: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """Stored values to (H, W) uint8."""
-    if len(labels) == 1:
-        return (values != 0).astype(np.uint8)
     found = np.unique(values)
+    if len(labels) == 1:
+        _check_one_label(path, found)
+        return (values != 0).astype(np.uint8)
     wrong = found[~np.isin(found, np.arange(len(labels) + 1))]
     if wrong.size:
         rule = ", ".join(f"{index} {name}" for index, name in enumerate(("background", *labels)))
         raise ValueError(f"mask {path} holds the value {wrong[0]:g}; with several labels only class indices: {rule}")
     return values.astype(np.uint8)
+
+
+def _check_one_label(path: str | os.PathLike[str], found: np.ndarray) -> None:
+    """Refuse what would come out as foreground everywhere, or with a rim, without a word."""
+    told = f"mask {path} holds {len(found)} values from {found[0]:g} to {found[-1]:g}"
+    if len(found) > MOST_VALUES:
+        raise ValueError(f"{told}: it was scaled, blurred or is a probability; threshold it to 0 and 255 first")
+    if len(found) > 1 and found[0] != 0:
+        raise ValueError(f"{told}, and no background: a mask of one label has 0 where nothing is")
 
 
 def _segments_drawn(plane: nrrd.Plane, names: LabelNames) -> np.ndarray:
@@ -93,10 +106,20 @@ def _segments_drawn(plane: nrrd.Plane, names: LabelNames) -> np.ndarray:
 
 
 def _picture_values(path: str | os.PathLike[str], labels: Sequence[str]) -> np.ndarray:
-    """(H, W) stored values of a mask picture; alpha is ignored."""
+    """(H, W) stored values of a mask picture, upright."""
     image = open_picture(path)
+    if image.format == "JPEG":  # whatever its name says
+        raise ValueError(f"mask {path}: {LOSSY}")
+    image = upright(image, path)[0]
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        low, high = image.convert("RGBA").getchannel("A").getextrema()
+        if low != high:
+            raise ValueError(f"mask {path} is transparent in part, so what is background is unsure: store it opaque")
     if image.mode == "P":
-        return np.asarray(image)
+        shades = np.asarray(image.convert("L"))
+        indices = np.asarray(image)
+        first = shades[indices == 0]
+        return shades if len(labels) == 1 and first.size and first[0] > shades.min() else indices
     values = np.asarray(image.getchannel(0) if image.mode in ("LA", "La") else image)
     if values.ndim == 2:
         return values

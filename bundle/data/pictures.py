@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from bundle.data.grayscale import stretch
+
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # and no format for which PIL would start another program
 MAX_PIXELS = 80_000_000  # twice the largest radiograph or camera picture in use; more is a bomb or a whole slide
+SHALLOW = 1 << 14  # 16-bit pixels below it are 14 bits of a detector or less, which nearly black pictures would show
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # of TIFF 6.0, section 4
 _ON_THEIR_SIDE = (5, 6, 7, 8)  # values of EXIF's Orientation that change width for height
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, section 2.5.1: R, G, B to luma
 
@@ -72,8 +76,11 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
 def read_grey_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a picture as grey values with all the depth it has (8 or 16 bits); colour becomes luminance.
 
+    A detector of 10 to 14 bits leaves the upper bits of 16 empty. Where no pixel reaches a quarter of the range
+    (``SHALLOW``), the values between two percentiles are shown, as of DICOM without a window.
+
     Returns:
-        (H, W) float32 in [0, 1]; 1 is the largest value that the file's depth can hold.
+        (H, W) float32 in [0, 1]; 1 is the largest value that the file's depth can hold, or else the upper percentile.
 
     Raises:
         UnreadableImage: as :func:`read_picture`.
@@ -110,8 +117,16 @@ def reduced_grey_picture(path: str | os.PathLike[str], side: int | None) -> Pict
         return Picture(_deep_grey(image, path), size)
     image = _opaque(image)
     if image.mode in ("1", "L"):
-        return Picture(np.asarray(image.convert("L")), size)
+        return Picture(np.array(image.convert("L")), size)  # a view of a PIL image cannot be written to
     return Picture(np.asarray(image.convert("RGB"), dtype=np.float32) @ LUMINANCE / 255.0, size)
+
+
+def has_few_values(path: str | os.PathLike[str], most: int = 8) -> bool:
+    """Whether a picture has at most that many colours, as masks have and photographs do not; False where unreadable."""
+    try:
+        return _open(path, None)[0].getcolors(most) is not None
+    except UnreadableImage:
+        return False
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
@@ -157,15 +172,20 @@ def _open(path: str | os.PathLike[str], side: int | None) -> tuple[Image.Image, 
 def _decode(path: str | os.PathLike[str], side: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """A picture upright, and the (H, W) that all its pixels have so."""
     image, (width, height) = _open(path, side)
+    turned, orientation = upright(image, path)
+    return turned, (width, height) if orientation in _ON_THEIR_SIDE else (height, width)
+
+
+def upright(image: Image.Image, path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
+    """A picture turned as its EXIF data say, and what they say, 1 to 8; 1, and as stored, where they are broken."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         if orientation == 1:
-            return image, (height, width)  # which exif_transpose would copy
-        upright = ImageOps.exif_transpose(image)
+            return image, 1  # which exif_transpose would copy
+        return ImageOps.exif_transpose(image), orientation
     except Exception as error:  # the pixels are whole; only the note on orientation is not
         logger.warning("%s has broken EXIF data (%s); it is read as stored", path, type(error).__name__)
-        return image, (height, width)
-    return upright, (width, height) if orientation in _ON_THEIR_SIDE else (height, width)
+        return image, 1
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -182,7 +202,10 @@ def _deep_grey(image: Image.Image, path: str | os.PathLike[str]) -> np.ndarray:
         return values.astype(np.float32)
     if low < 0 or high > 65535:
         raise UnreadableImage(path, f"integer pixels must fit 16 bits unsigned, got {low:g} to {high:g}")
-    return values.astype(np.float32) / np.float32(65535.0)
+    grey = stretch(values) if high < SHALLOW else values.astype(np.float32) / np.float32(65535.0)
+    # Of TIFF's photometric interpretations 0 means that white is 0; PIL turns over what has 8 bits and no more.
+    inverted = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return 1.0 - grey if inverted else grey
 
 
 def _opaque(image: Image.Image) -> Image.Image:

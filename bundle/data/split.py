@@ -6,16 +6,21 @@ import csv
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from bundle.data.identity import strip_suffix
 
 logger = logging.getLogger(__name__)
 
 Entry = dict[str, str]
-SIDES = {"pool": "pool", "train": "training", "training": "training", "validation": "validation", "test": "test"}
+SIDES = {"pool": "pool", "train": "training", "training": "training", "test": "test"} | dict.fromkeys(
+    ("validation", "valid", "val"), "validation"
+)
 KEPT_COLUMNS = ("site", "device", "view")  # of a split table; any other column may hold what is a patient's
+GROUP_COLUMN = "group"  # of a split table: images that belong together, of one patient or of one lesion
+_TOGETHER = ("patient", "lesion", "subject", "case")  # what such a column may be called where it is passed over
 
 
 def group_of(entry: Mapping[str, str]) -> str:
@@ -30,6 +35,7 @@ def split_entries(
     split_csv: str | os.PathLike[str] | None = None,
     validation_fraction: float = 0.1,
     seed: int = 0,
+    pseudonym: Callable[[Entry, str], str] = lambda _, group: group,
 ) -> dict[str, tuple[Entry, ...]]:
     """Make the sections of a datalist.
 
@@ -44,6 +50,7 @@ def split_entries(
         split_csv: a table with the columns id and split; excludes ``test_fraction``.
         validation_fraction: wanted part of the labelled pool, 0 to below 1.
         seed: of both draws.
+        pseudonym: what stands for a group that the table gives an entry.
 
     Returns:
         pool, training, validation and test.
@@ -58,7 +65,7 @@ def split_entries(
         raise ValueError("--split-csv already says what the test is; leave out --test-fraction")
     sides: dict[str, str] = {}
     if split_csv is not None:
-        entries, sides = _read_table(split_csv, entries)
+        entries, sides = _read_table(split_csv, entries, pseudonym)
         _refuse_split_groups(entries, sides)
         test = {group_of(entry) for entry in entries if sides.get(entry["id"]) == "test"}
     else:
@@ -122,18 +129,32 @@ def draw_groups(sizes: Mapping[str, int], fraction: float, *, seed: int, stream:
     return taken
 
 
-def _read_table(path: str | os.PathLike[str], entries: Sequence[Entry]) -> tuple[list[Entry], dict[str, str]]:
+def _read_table(
+    path: str | os.PathLike[str], entries: Sequence[Entry], pseudonym: Callable[[Entry, str], str]
+) -> tuple[list[Entry], dict[str, str]]:
     """The entries with the harmless columns of the table added, and id to side."""
     file = Path(path)
-    with file.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        columns = reader.fieldnames or []
-        if not {"id", "split"} <= set(columns):
-            raise ValueError(f"{file} must have the columns id and split, got {', '.join(columns) or 'none'}")
-        rows = list(reader)
-    ignored = [column for column in columns if column not in ("id", "split", *KEPT_COLUMNS)]
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns = [str(column).strip().lower() for column in reader.fieldnames or []]
+            reader.fieldnames = columns
+            rows = list(reader)
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} must be a CSV table in UTF-8; save it so") from None
+    if not {"id", "split"} <= set(columns):
+        raise ValueError(f"{file} must have the columns id and split, got {', '.join(columns) or 'none'}")
+    ignored = [column for column in columns if column not in ("id", "split", GROUP_COLUMN, *KEPT_COLUMNS)]
     if ignored:
-        logger.info("%s: columns left out of the datalist: %s", file, ", ".join(map(str, ignored)))
+        logger.info("%s: columns left out of the datalist: %s", file, ", ".join(ignored))
+    together = [column for column in ignored if any(word in column for word in _TOGETHER)]
+    if together and GROUP_COLUMN not in columns:
+        logger.warning(
+            "%s: images are not kept together by %s; call that column %s if they should be",
+            file,
+            together[0],
+            GROUP_COLUMN,
+        )
     names = _names(entries)
     extra: dict[str, Entry] = {}
     sides: dict[str, str] = {}
@@ -142,20 +163,27 @@ def _read_table(path: str | os.PathLike[str], entries: Sequence[Entry]) -> tuple
         side = SIDES.get((row["split"] or "").strip().lower())
         if side is None:
             raise ValueError(f"{file} line {number}: split must be one of {', '.join(SIDES)}, got {row['split']!r}")
-        identifier = names.get(strip_suffix((row["id"] or "").strip()))
+        identifier = names.get(normalize("NFC", strip_suffix((row["id"] or "").strip())))
         if identifier is None:
             absent += 1
             continue
         if sides.setdefault(identifier, side) != side:
             raise ValueError(f"{file} line {number}: image {identifier!r} is given two splits; one is needed")
-        extra[identifier] = {column: row[column] for column in KEPT_COLUMNS if row.get(column)}
+        extra[identifier] = {name: row[name] for name in (GROUP_COLUMN, *KEPT_COLUMNS) if row.get(name)}
     if rows and not sides:
-        raise ValueError(f"{file}: none of its {len(rows)} ids is an image here; ids are paths without suffix")
+        raise ValueError(
+            f"{file}: none of its {len(rows)} ids is an image here, such as {entries[0]['id']!r}; "
+            "ids are paths without suffix"
+        )
     if absent:
         logger.warning("%s: %d of %d rows have no usable image", file, absent, len(rows))
     if len(sides) < len(entries):
         logger.warning("%s: %d images are in no row and go to the pool", file, len(entries) - len(sides))
-    return [{**entry, **extra.get(entry["id"], {})} for entry in entries], sides
+    told = [{**entry, **extra.get(entry["id"], {})} for entry in entries]
+    for entry in told:
+        if GROUP_COLUMN in extra.get(entry["id"], {}):
+            entry[GROUP_COLUMN] = pseudonym(entry, entry[GROUP_COLUMN])
+    return told, sides
 
 
 def _names(entries: Sequence[Entry]) -> dict[str, str]:
@@ -167,7 +195,7 @@ def _names(entries: Sequence[Entry]) -> dict[str, str]:
     names = {name: next(iter(owners)) for name, owners in by_name.items() if len(owners) == 1}
     names.update({path: identifier for identifier, path in paths.items()})
     names.update({identifier: identifier for identifier in paths})
-    return names
+    return {normalize("NFC", name): identifier for name, identifier in names.items()}
 
 
 def _refuse_split_groups(entries: Sequence[Entry], sides: Mapping[str, str]) -> None:

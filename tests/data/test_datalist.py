@@ -162,3 +162,12 @@ def test_ids_of_a_plain_list_are_kept_or_derived_from_the_common_folder():
         entries_from([{"image": "/d/a.png"}, {"image": "/d/a.jpg"}])
     with pytest.raises(ValueError, match="with an image"):
         entries_from([{"label": "/d/a.png"}])
+
+
+def test_without_takes_images_out_of_the_pool_alone(datalist):
+    gone = [*datalist.ids("training")[:1], *datalist.ids("test"), "unknown"]
+    left = datalist.without(gone)
+    assert left.ids("pool") == [name for name in datalist.ids("pool") if name not in gone]
+    assert [left.ids(name) for name in ("training", "validation", "test")] == [
+        datalist.ids(name) for name in ("training", "validation", "test")
+    ]

@@ -226,3 +226,25 @@ def test_real_split_has_the_size_of_the_paper(real_data, tmp_path):
     datalist = load_datalist(out)
     assert (len(datalist.ids("pool")), len(datalist.ids("test"))) == (563, 141)
     assert {found["site"] for found in datalist.section("test")} == {"montgomery", "shenzhen"}
+
+
+def test_what_came_along_with_an_image_is_no_image(tmp_path):
+    images = tmp_path / "images"
+    for name in ("ISIC_1", "ISIC_1_superpixels", "ISIC_2", "ISIC_2_lesion", "lesion"):
+        draw(images / f"{name}.png")
+    draw(images / "roi" / "ISIC_2_mask.png", grey=True)
+    datalist, reasons = make(tmp_path)
+    assert datalist.ids("pool") == ["ISIC_1", "ISIC_2", "ISIC_2_lesion", "lesion"], "a name alone makes no mask"
+    assert {path: reason.split(":")[0] for path, reason in reasons.items()} == {
+        "ISIC_1_superpixels.png": "superpixels",
+        "roi/ISIC_2_mask.png": "mask among the images",
+    }
+
+
+def test_a_preview_never_stands_beside_its_radiograph(write_dicom, tmp_path):
+    draw(tmp_path / "images" / "one.png")
+    draw(tmp_path / "images" / "two.png")
+    write_dicom(RAMP, "images/one.dcm")
+    datalist, reasons = make(tmp_path, modality="chest_xray")
+    assert len(datalist.ids("pool")) == 2 and "two" in datalist.ids("pool") and "one" not in datalist.ids("pool")
+    assert {path: reason.split(":")[0] for path, reason in reasons.items()} == {"one.png": "preview"}

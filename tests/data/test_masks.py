@@ -77,3 +77,47 @@ def test_a_volume_is_refused(tmp_path):
 def test_real_masks_are_0_and_1(real_data, name):
     for path in sorted((real_data / name / "masks").glob("*.png"))[::200]:
         assert set(np.unique(read_mask(path, labels=["one"]))) == {0, 1}
+
+
+GREY = np.random.default_rng(2).integers(0, 256, (6, 9)).astype(np.uint8)
+CLEAR = Image.merge("RGBA", [Image.new("L", (9, 6), 255)] * 3 + [Image.fromarray((SHAPE * 255).astype(np.uint8))])
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (GREY, "it was scaled, blurred or is a probability"),
+        (SHAPE.astype(np.uint8) + 1, "holds 2 values from 1 to 2, and no background"),
+        (CLEAR, "transparent in part"),
+        (CLEAR.convert("LA"), "transparent in part"),
+    ],
+    ids=["blurred", "no background", "RGBA", "grey with alpha"],
+)
+def test_what_would_be_foreground_all_over_is_refused(write_picture, stored, told):
+    with pytest.raises(ValueError, match=told):
+        read_mask(write_picture(stored), labels=["lesion"])
+
+
+def test_a_mask_that_marks_all_or_nothing_or_a_few_structures_is_one(write_picture):
+    for values in (np.zeros((6, 9)), np.full((6, 9), 255), CLASSES * 60):
+        mask = read_mask(write_picture(values.astype(np.uint8)), labels=["lesion"])
+        np.testing.assert_array_equal(mask, values > 0)
+
+
+def test_a_palette_that_begins_with_white_is_read_by_its_colours(write_picture):
+    stored = Image.fromarray((~SHAPE).astype(np.uint8), mode="P")
+    stored.putpalette([255, 255, 255, 0, 0, 0])
+    np.testing.assert_array_equal(read_mask(write_picture(stored), labels=["lesion"]), SHAPE)
+
+
+def test_a_jpeg_by_another_name_is_refused(tmp_path):
+    Image.fromarray(SHAPE.astype(np.uint8) * 255).save(tmp_path / "mask.png", format="JPEG")
+    with pytest.raises(ValueError, match="JPEG blurs"):
+        read_mask(tmp_path / "mask.png", labels=["lesion"])
+
+
+def test_the_note_on_orientation_is_followed_as_for_images(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.fromarray(SHAPE.astype(np.uint8) * 255).save(tmp_path / "mask.png", exif=exif)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", labels=["lesion"]), np.rot90(SHAPE, -1))

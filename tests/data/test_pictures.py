@@ -208,3 +208,19 @@ def test_a_reduced_jpeg_that_is_cut_short_is_refused(tmp_path):
         path.write_bytes(content[: int(kept * len(content))])
         with pytest.raises(UnreadableImage, match="broken or cut short"):
             reduced_picture(path, 16)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_a_shallow_detector_s_values_fill_the_range_and_full_ones_stay(write_picture, bits):
+    values = np.random.default_rng(0).integers(0, 1 << bits, (40, 40)).astype(np.uint16)
+    shown = read_grey_picture(write_picture(values, "x.png"))
+    low, high = np.percentile(values, (0.5, 99.5))
+    np.testing.assert_allclose(shown, np.clip((values - low) / (high - low), 0, 1), atol=1e-6)
+    full = (values << (16 - bits)).astype(np.uint16)
+    np.testing.assert_allclose(read_grey_picture(write_picture(full, "y.png")), full / 65535, atol=1e-6)
+
+
+def test_a_deep_tiff_in_which_white_is_0_is_turned_over(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (9, 8)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "x.tif", tiffinfo={262: 0})
+    np.testing.assert_allclose(read_grey_picture(tmp_path / "x.tif"), 1 - values / 65535, atol=1e-6)

@@ -166,3 +166,23 @@ def test_a_fraction_outside_0_to_1_is_refused(fraction):
         split_entries([entry("a")], test_fraction=fraction)
     with pytest.raises(ValueError, match="at least 0 and below 1"):
         split_entries([entry("a")], validation_fraction=fraction)
+
+
+def test_a_column_of_groups_keeps_images_together_under_their_pseudonym(tmp_path):
+    rows = "".join(f"{i},{'test' if i < 2 else 'val'},L{i // 2}\n" for i in range(6))
+    table = write_table(tmp_path, "ID, Split ,group\n" + rows)
+    entries = [entry(str(i)) for i in range(6)]
+    found = split_entries(entries, split_csv=table, pseudonym=lambda one, group: f"{group} of {one['id'][0]}")
+    assert {e["group"] for e in found["test"]} == {"L0 of 0", "L0 of 1"} and ids(found["validation"]) == set("2345")
+    apart = write_table(tmp_path, "id,split,group\n0,test,L0\n1,pool,L0\n")
+    with pytest.raises(ValueError, match="on two sides"):
+        split_entries([entry("0"), entry("1")], split_csv=apart)
+
+
+def test_a_column_that_may_tell_groups_and_a_table_in_another_encoding_are_spoken_of(tmp_path, caplog):
+    table = write_table(tmp_path, "id,split,lesion_id\n0,test,L0\n1,pool,L0\n")
+    split_entries([entry("0"), entry("1")], split_csv=table)
+    assert "not kept together by lesion_id" in caplog.text
+    table.write_bytes("id,split\nM\u00fcller,test\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="CSV table in UTF-8"):
+        split_entries([entry("0")], split_csv=table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from bundle.overlap import mean_dice
 
-RULES = ("consensus", "first", "staple")
+RULES = ("consensus", "first", "staple", "union")
 
 
 def agreement(masks: Mapping[str, np.ndarray], classes: int) -> dict[tuple[str, str], float]:
@@ -30,8 +31,10 @@ def combine(masks: Mapping[str, np.ndarray], classes: int, rule: str) -> np.ndar
         masks: annotator to (H, W) class indices, all of one size; one at least. One alone is taken as it is.
         classes: number of classes, background included.
         rule: ``first``, the annotator whose name comes first; ``consensus``, the class that more than half have at a
-            pixel, background where there is none; ``staple``, every label against the rest by STAPLE (Warfield, Zou and
-            Wells, IEEE TMI 23:903, 2004), which weighs annotators by their estimated sensitivity and specificity.
+            pixel, background where there is none; ``union``, whatever any of them drew, of several classes at a pixel
+            that of the annotator who comes first, for structures that lie in a folder each; ``staple``, every label
+            against the rest by STAPLE (Warfield, Zou and Wells, IEEE TMI 23:903, 2004), which weighs annotators by
+            their estimated sensitivity and specificity.
 
     Raises:
         ValueError: an unknown rule.
@@ -41,6 +44,8 @@ def combine(masks: Mapping[str, np.ndarray], classes: int, rule: str) -> np.ndar
     ordered = [masks[name] for name in sorted(masks)]
     if rule == "first" or len(ordered) == 1:
         return ordered[0]
+    if rule == "union":
+        return functools.reduce(lambda upper, lower: np.where(upper > 0, upper, lower), ordered)
     shares = np.stack([_share(ordered, label, rule) for label in range(1, classes)])
     best = shares.argmax(axis=0)
     chosen = np.take_along_axis(shares, best[None], axis=0)[0] > 0.5

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from bundle.data import dicom, nifti, nrrd, pictures
 from bundle.data.annotations import coco, cvat
 from bundle.data.annotations.annotation import Annotation, Grid
 from bundle.data.annotations.annotators import RULES, agreement, combine
-from bundle.data.annotations.matching import PLANES, ImageIndex, mask_stem, without_ending
+from bundle.data.annotations.matching import PLANES, ImageIndex, last_part, mask_stem, without_ending
 from bundle.data.annotations.names import LabelNames
 from bundle.data.annotations.placement import place_mask
 from bundle.data.annotations.segmentation_object import is_segmentation, read_segmentation
@@ -44,6 +44,10 @@ logger = logging.getLogger(__name__)
 
 SOURCES_FILE = "sources.csv"
 AGREEMENT_FILE = "agreement.csv"
+UNREAD = (".gif", ".webp", ".npy", ".npz", ".mat", ".pgm", ".jp2")  # formats that masks come in and are not read
+STRANGERS = 0.2  # a mean Dice below which two folders hardly hold two people's masks of the same thing
+FULL, MOSTLY = 0.98, 0.7  # parts of an image: a mask that leaves nothing out, and what no median lesion or lung fills
+ODD = 0.1  # part of the masks that may be full or empty without a question
 ONE_PERSON = ""  # the annotator of everything where no rule for several was given
 
 
@@ -52,6 +56,7 @@ class _Outcome:
     """What became of the annotations of one image."""
 
     label: Path | None = None
+    cover: float | None = None  # part of the image that the label marks
     faults: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
     sources: list[dict[str, str]] = dataclasses.field(default_factory=list)
     dice: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
@@ -121,7 +126,7 @@ class AnnotationFolder:
         def draw(entry: Entry, folder: Path | None) -> _Outcome:
             return self._draw(entry["id"], *images[entry["image"]], chosen.get(entry["id"], {}), folder)
 
-        if self._rule is None and all(_ends(path, pictures.SUFFIXES) for path in files):
+        if self._rule is None and all(_ends(path, (*pictures.SUFFIXES, *UNREAD)) for path in files):
             outcomes = in_threads(functools.partial(draw, folder=None), entries, "decode masks")
         elif self._drawn is None:
             raise ValueError("these annotations must be drawn as masks first, so a folder for these is needed")
@@ -137,6 +142,7 @@ class AnnotationFolder:
                 quarantine.add(path, f"{reason}; not used for image {entry['id']}")
             if outcome.label is not None:
                 entry["label"] = outcome.label.as_posix()
+        _tell([outcome.cover for outcome in outcomes if outcome.cover is not None])
 
     def _chosen(
         self, files: Sequence[Path], index: ImageIndex, quarantine: Quarantine
@@ -144,26 +150,31 @@ class AnnotationFolder:
         """Id to annotator to the one annotation of that image."""
         found: defaultdict[str, dict[str, Annotation]] = defaultdict(dict)
         exact: dict[tuple[str, str], bool] = {}
+        read: list[tuple[str, Annotation]] = []
         for path in files:
             try:
                 annotator, annotations = self._read(path)
             except UnreadableImage as error:
                 quarantine.add(path, f"unreadable mask: {error.reason}")
                 continue
-            for annotation in annotations:
-                match = index.find(annotation)
-                if match is not None and match.id is None:
-                    continue  # its image is in quarantine, which says enough
-                if match is not None and match.id is not None:
-                    before = found[match.id].get(annotator)
-                    if before is None or (match.exact and not exact[match.id, annotator]):
-                        found[match.id][annotator], exact[match.id, annotator] = annotation, match.exact
-                        if before is None:
-                            continue
-                        annotation = before
-                named = f" ({annotation.image})" if annotation.loose else ""
-                reason = f"mask without an image{named}: no image of its name, or another mask has it"
-                quarantine.add(annotation.source, reason)
+            read += [(annotator, annotation) for annotation in annotations]
+        # A mask may lie in another folder than its image, as long as no other one has its name.
+        names = Counter((annotator, last_part(annotation.image)) for annotator, annotation in read)
+        for annotator, given in read:
+            only = bool(given.image) and names[annotator, last_part(given.image)] == 1
+            annotation = dataclasses.replace(given, loose=given.loose or only)
+            named = f" ({given.image})" if given.loose else ""
+            match = index.find(annotation)
+            if match is None:
+                quarantine.add(given.source, f"mask without an image{named}: no image of its name, or several")
+            elif match.id is not None:  # else its image is in quarantine, which says enough
+                before = found[match.id].get(annotator)
+                if before is None or (match.exact and not exact[match.id, annotator]):
+                    found[match.id][annotator], exact[match.id, annotator] = annotation, match.exact
+                else:
+                    before = annotation
+                if before is not None:
+                    quarantine.add(before.source, f"mask without an image{named}: another mask has it")
         return dict(found)
 
     def _read(self, path: Path) -> tuple[str, list[Annotation]]:
@@ -189,7 +200,9 @@ class AnnotationFolder:
             draw = functools.partial(_draw_plane, path, self._modality, self._names)
             return annotator, [Annotation(path, draw, image=mask_stem(relative.as_posix()))]
         if not is_segmentation(path):
-            raise UnreadableImage(path, "DICOM, but no segmentation")
+            if dicom.is_dicom(path):
+                raise UnreadableImage(path, "DICOM, but no segmentation")
+            raise UnreadableImage(path, "masks in this format are not read; store them as PNG, unpack an archive")
         return annotator, read_segmentation(path, self._names)
 
     def _draw(
@@ -224,11 +237,12 @@ class AnnotationFolder:
             outcome.sources.append({"id": identifier, "annotator": annotator, "source": source})
         if not masks:
             return outcome
+        classes = self._modality.classes
+        used = masks[ONE_PERSON] if self._rule is None else combine(masks, classes, self._rule)
+        outcome.cover = float((used > 0).mean())
         if folder is None:
             outcome.label = annotations[ONE_PERSON].source.relative_to(self.folder)
             return outcome
-        classes = self._modality.classes
-        used = masks[ONE_PERSON] if self._rule is None else combine(masks, classes, self._rule)
         target = write_mask(path_of_id(folder / "used", identifier, ".png"), used, classes)
         outcome.label = target.relative_to(folder / "used")
         if self._rule is not None:
@@ -252,6 +266,25 @@ class AnnotationFolder:
         for (a, b), scores in sorted(pairs.items()):
             mean = sum(scores) / len(scores)
             logger.info("%s and %s agree with a mean Dice of %.3f on %d images", a, b, mean, len(scores))
+            if mean < STRANGERS and self._rule != "union":
+                logger.warning("%s and %s drew different things; structures in a folder each want `union`", a, b)
+
+
+def _tell(covers: Sequence[float]) -> None:
+    """Say what the masks mark, and so loudly where that looks like masks that were read the wrong way."""
+    if not covers:
+        return
+    full, empty = sum(cover > FULL for cover in covers), sum(cover == 0 for cover in covers)
+    doubtful = full + empty > len(covers) * ODD or float(np.median(covers)) > MOSTLY
+    logger.log(
+        logging.WARNING if doubtful else logging.INFO,
+        "%d masks mark %.0f %% to %.0f %% of their image, in the median %.0f %%; %d mark nearly all, %d nothing%s",
+        len(covers),
+        *(100 * float(np.quantile(covers, q)) for q in (0, 1, 0.5)),
+        full,
+        empty,
+        ": look at some, they may be inverted or of another kind" if doubtful else "",
+    )
 
 
 def _ends(path: Path, suffixes: tuple[str, ...]) -> bool:
@@ -259,7 +292,7 @@ def _ends(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _is_annotation(path: Path) -> bool:
-    return _ends(path, (*PLANES, cvat.SUFFIX, coco.SUFFIX)) or dicom.is_dicom(path)
+    return _ends(path, (*PLANES, *UNREAD, cvat.SUFFIX, coco.SUFFIX)) or dicom.is_dicom(path)
 
 
 def _draw_plane(path: Path, modality: Modality, names: LabelNames, grid: Grid) -> np.ndarray:

@@ -7,13 +7,17 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from bundle.data import nifti, nrrd, pictures
 from bundle.data.annotations.annotation import Annotation
 from bundle.data.identity import Pseudonyms, strip_suffix
 
 PLANES = (*pictures.SUFFIXES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
-ENDINGS = ("mask", "segmentation", "seg", "label")  # that follow the image's name after one of JOINTS
+ENDINGS = (  # that follow the image's name after one of JOINTS
+    *("mask", "masks", "segmentation", "seg", "label", "labels", "annotation"),
+    *("lesion", "gt", "groundtruth"),  # as PH2 and others have it
+)
 JOINTS = ("_", "-", ".")
 
 
@@ -34,15 +38,16 @@ class ImageIndex:
     """Finds images by what annotations know of them.
 
     Args:
-        ids: path of each image file below the data root, without suffix, to its id; None where it was set aside.
+        ids: path of each image file below the data root, without suffix, to its id; None where it was set aside. Names
+            are compared as they are seen: what one system writes as letter and accent is one letter to another.
         pseudonyms: makes ids of instance UIDs.
         copies: further names: what a copy of an image is called, without suffix, to the image's id.
     """
 
     def __init__(self, ids: Mapping[str, str | None], pseudonyms: Pseudonyms, copies: Mapping[str, str]) -> None:
         known = {identifier for identifier in ids.values() if identifier is not None}
-        self._names: dict[str, str | None] = {name: i if i in known else None for name, i in copies.items()}
-        self._names |= ids
+        self._names: dict[str, str | None] = {_seen(name): i if i in known else None for name, i in copies.items()}
+        self._names |= {_seen(name): identifier for name, identifier in ids.items()}
         self._known, self._pseudonyms = known, pseudonyms
         self._by_last_part: defaultdict[str, list[str]] = defaultdict(list)
         for name in self._names:
@@ -53,15 +58,26 @@ class ImageIndex:
         if annotation.uid:
             identifier = self._pseudonyms.of("image", annotation.uid)
             return Match(identifier, exact=True) if identifier in self._known else None
-        for name, exact in ((annotation.image, True), (without_ending(annotation.image), False)):
-            if name is None:
+        for told, exact in ((annotation.image, True), (without_ending(annotation.image), False)):
+            if told is None:
                 continue
+            name = _seen(told)
             if name in self._names:
                 return Match(self._names[name], exact)
             near = self._by_last_part[PurePosixPath(name).name] if annotation.loose and name else []
             if len(near) == 1:
                 return Match(self._names[near[0]], exact)
         return None
+
+
+def last_part(name: str) -> str:
+    """What an annotation's name has in common with that of an image in another folder."""
+    bare = without_ending(name)
+    return _seen(PurePosixPath(name if bare is None else bare).name)
+
+
+def _seen(name: str) -> str:
+    return normalize("NFC", name)
 
 
 def without_ending(name: str) -> str | None:

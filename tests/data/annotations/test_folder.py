@@ -123,10 +123,10 @@ def test_one_file_of_annotations_will_do_and_lies_anywhere(tmp_path):
 
 
 def test_what_cannot_be_used_is_named_with_its_image_and_the_rest_goes_on(tmp_path):
-    for name in ("a", "b", "x/c", "y/c"):
+    for name in ("a", "b", "d", "x/c", "y/c"):
         picture(tmp_path / "images" / f"{name}.png")
     masks = tmp_path / "masks"
-    masks.mkdir()
+    mask_picture(masks / "d.png", box(1, 2, 5, 6))
     objects = [
         {"category_id": 1, "segmentation": [rectangle(0, 0, 3, 3)]},
         {"category_id": 2, "segmentation": [rectangle(0, 0, 3, 3)]},
@@ -138,7 +138,7 @@ def test_what_cannot_be_used_is_named_with_its_image_and_the_rest_goes_on(tmp_pa
     (masks / "more.json").write_text("{}")
     make_dicom(masks / "image.dcm", np.zeros(SIZE, np.uint16))
     found, aside = make(tmp_path, "--masks", masks, "--label", "lung=lesion")
-    assert found == {}
+    check(found, {"d": box(1, 2, 5, 6)})
     reasons = {Path(path).name: reason for path, reason in aside}
     assert "label 'cor' is none of lesion" in reasons["a.json"] and reasons["a.json"].endswith("not used for image a")
     assert reasons["b.xml"].startswith("mask of another size: 17 x 12, its image has 16 x 12")
@@ -247,12 +247,13 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, capsys, options,
 
 
 def test_a_link_out_of_the_masks_is_not_followed(tmp_path):
-    picture(tmp_path / "images" / "a.png")
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.png")
+    mask_picture(tmp_path / "masks" / "b.png", box(1, 2, 5, 6))
     outside = cvat(tmp_path / "x.xml", polygon("lesion", rectangle(4, 4, 6, 6), 0))
-    (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "x.xml").symlink_to(outside)
     found, aside = make(tmp_path, "--masks", tmp_path / "masks")
-    assert found == {} and "link that leaves the folder of the masks" in aside[0][1]
+    assert list(found) == ["b"] and "link that leaves the folder of the masks" in aside[0][1]
 
 
 def test_an_identifier_that_is_kept_cannot_lead_a_mask_out_of_its_folder(tmp_path):
@@ -269,3 +270,75 @@ def test_the_record_and_the_datalist_hold_no_more_of_the_labels_than_their_place
     content = json.loads((tmp_path / "run" / "datalist.json").read_text())
     assert content["training"] == [{"id": "a", "image": "a.png", "label": "a.png"}]
     assert content["label_root"] == str(tmp_path / "run" / "datalist_labels" / "used")
+
+
+def test_a_mask_in_another_folder_fits_by_its_name_where_nothing_else_has_it(tmp_path):
+    for name in ("part_1/a", "part_2/b", "left/c", "right/c"):
+        picture(tmp_path / "images" / f"{name}.png")
+    drawn = {name: box(1, 2, 5 + at, 6) for at, name in enumerate("abc")}
+    for name, mask in drawn.items():
+        mask_picture(tmp_path / "masks" / f"{name}_segmentation.png", mask)
+    found, aside = make(tmp_path, "--masks", tmp_path / "masks")
+    check(found, {"part_1/a": drawn["a"], "part_2/b": drawn["b"]})
+    ((path, reason),) = aside
+    assert Path(path).name == "c_segmentation.png" and "no image of its name, or several" in reason
+
+
+def test_structures_in_a_folder_each_are_no_masks_of_one_image_until_their_union_is_asked_for(tmp_path, capsys, caplog):
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.png")
+        mask_picture(tmp_path / "masks" / "left" / f"{name}.png", box(1, 2, 5, 6))
+        mask_picture(tmp_path / "masks" / "right" / f"{name}.png", box(8, 2, 12, 6))
+    make(tmp_path, "--masks", tmp_path / "masks", expect=2)
+    assert "none of the 4 masks" in capsys.readouterr().err
+    both = box(1, 2, 5, 6) | box(8, 2, 12, 6)
+    found, _ = make(tmp_path, "--masks", tmp_path / "masks", "--annotators", "union")
+    check(found, {"a": both, "b": both})
+    assert "drew different things" not in caplog.text
+    make(tmp_path, "--masks", tmp_path / "masks", "--annotators", "consensus", "--overwrite")
+    assert "drew different things" in caplog.text and "2 nothing: look at some" in caplog.text
+
+
+def test_masks_that_fit_nothing_or_cannot_be_read_are_named_and_end_the_listing(tmp_path, capsys):
+    picture(tmp_path / "images" / "a.png")
+    mask_picture(tmp_path / "masks" / "other.png", box(1, 2, 5, 6))
+    (tmp_path / "masks" / "a.gif").write_bytes(b"GIF89a")
+    make(tmp_path, "--masks", tmp_path / "masks", expect=2)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "none of the 2 masks" in error and "such as 'a'" in error
+    rows = {Path(row["path"]).name: row["reason"] for row in table(tmp_path / "run" / "quarantine.csv")}
+    assert "masks in this format are not read" in rows["a.gif"] and "no image of its name" in rows["other.png"]
+
+
+def test_a_name_is_the_same_however_its_accents_are_written(tmp_path):
+    picture(tmp_path / "images" / "M\u00fcller.png")
+    mask_picture(tmp_path / "masks" / "Mu\u0308ller.png", box(1, 2, 5, 6))
+    found, aside = make(tmp_path, "--masks", tmp_path / "masks")
+    check(found, {"M\u00fcller": box(1, 2, 5, 6)})
+    assert aside == []
+
+
+def test_the_mask_of_a_copy_is_that_of_the_image_that_stays(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "b.png").write_bytes((tmp_path / "images" / "a.png").read_bytes())
+    mask_picture(tmp_path / "masks" / "b.png", box(1, 2, 5, 6))
+    found, aside = make(tmp_path, "--masks", tmp_path / "masks")
+    check(found, {"a": box(1, 2, 5, 6)})
+    assert [Path(path).name for path, _ in aside] == ["b.png"]
+
+
+def test_a_mask_never_goes_to_one_of_two_images_that_share_its_name(tmp_path):
+    pixels = RNG.integers(0, 4096, SIZE, dtype=np.uint16)
+    for suffix, shift in (("dcm", 0), ("ima", 1)):
+        make_dicom(tmp_path / "images" / f"one.{suffix}", pixels + shift)
+    mask_picture(tmp_path / "masks" / "one.png", box(1, 2, 5, 6))
+    make(tmp_path, "--masks", tmp_path / "masks", modality="chest_xray", expect=2)
+    assert len(table(tmp_path / "run" / "quarantine.csv")) == 1
+
+
+def test_masks_that_mark_everything_are_spoken_of(tmp_path, caplog):
+    for name in "abc":
+        picture(tmp_path / "images" / f"{name}.png")
+        mask_picture(tmp_path / "masks" / f"{name}.png", 1 - box(1, 2, 3, 3))
+    make(tmp_path, "--masks", tmp_path / "masks")
+    assert "they may be inverted" in caplog.text and "in the median 99 %" in caplog.text
