@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from bundle.commands.options import absolute, add_workflow_options, settings
 
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from bundle.run.workflow import run_claimed, shipped_weights
 
     model = args.model or (args.modality and shipped_weights("model", args.modality))
+    if args.modality and not model:
+        raise ValueError(f"no model is shipped for {Path(args.modality).stem}: give --model, from `coldstart train`")
     overrides = settings(
         args,
         dataset_dir=absolute(args.images),

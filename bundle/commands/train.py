@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from bundle.commands.options import absolute, add_workflow_options, datalist_modality, settings
 
@@ -39,13 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the weights."""
-    from bundle.run.workflow import run_claimed, shipped_weights
+    from bundle.run.workflow import bundle_root, run_claimed, shipped_weights
 
     if args.steps is not None and (args.steps < 40 or args.steps % 40):
         raise ValueError(f"--steps must be a multiple of 40, the steps of an epoch, got {args.steps}")
     weights = args.ssl_weights
-    if weights is None and args.warm_start != "none":
-        weights = shipped_weights("model_ssl_pretrained", args.modality or datalist_modality(args.datalist) or "")
+    modality = args.modality or datalist_modality(args.datalist)
+    if weights is None and args.warm_start != "none" and modality:  # never those of another modality, unasked
+        kind = "model_ssl_pretrained"
+        weights = shipped_weights(kind, modality) or bundle_root() / "models" / f"{kind}_{Path(modality).stem}.pt"
     overrides = settings(
         args,
         datalist=absolute(args.datalist),

@@ -45,9 +45,13 @@ def shipped_weights(kind: str, modality: str) -> Path | None:
         kind: ``model`` or ``model_ssl_pretrained``.
         modality: name or path; a file named for it comes before the unnamed one, which is the bundle's own modality.
     """
-    folder = bundle_root() / "models"
-    names = (f"{kind}_{Path(modality).stem}.pt", f"{kind}.pt")
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    from bundle.weights import load_weights
+
+    folder, name = bundle_root() / "models", Path(modality).stem
+    named, unnamed = folder / f"{kind}_{name}.pt", folder / f"{kind}.pt"
+    if named.is_file():
+        return named
+    return unnamed if unnamed.is_file() and load_weights(unnamed).settings.get("modality") == name else None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

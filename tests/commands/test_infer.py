@@ -162,6 +162,9 @@ def test_a_model_of_another_modality_is_refused(chest, hospital, tmp_path, capsy
     arguments = ["--images", str(hospital.images), "--model", str(chest / "model.pt"), "--out", str(tmp_path / "out")]
     assert run_verb("infer", [*arguments, "--modality", str(hospital.modality)]) == 2
     assert "modality is 'chest', not 'spots'" in capsys.readouterr().err
+    arguments = ["--images", str(hospital.images), "--out", str(tmp_path / "out")]
+    assert run_verb("infer", [*arguments, "--modality", str(hospital.modality)]) == 2
+    assert "no model is shipped for spots: give --model" in capsys.readouterr().err
 
 
 def test_a_dicom_segmentation_lies_beside_its_nifti_and_an_image_that_allows_none_is_set_aside(chest, tmp_path):

@@ -133,6 +133,7 @@ def test_trains_without_validation_and_with_fewer_images_than_a_batch(hospital, 
         (["--set", "epochz=3"], "did you mean 'epochs'"),
         (["--set", "warm_start=half", "--ssl-weights", "x.pt"], "warm_start must be one of"),
         (["--ssl-weights", "absent.pt"], "there is no weight file"),
+        ([], "model_ssl_pretrained_spots.pt: run the pretrain"),
         (["--set", "learning_rate"], "name=value"),
     ],
 )
