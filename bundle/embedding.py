@@ -195,10 +195,11 @@ def _fits_utf8(text: str) -> bool:
 
 
 def _check_entries(ids: tuple[str, ...], vectors: NDArray[Any]) -> None:
+    limit = min(LARGEST_ENTRY, float(np.finfo(vectors.dtype).max))  # half precision ends before it
     for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = vectors[start : start + _BLOCK_ROWS]
+        block = np.asarray(vectors[start : start + _BLOCK_ROWS])  # also what a masked array hides
         # NaN fails every comparison, so this one catches it together with the infinities.
-        fits = (np.abs(block) <= LARGEST_ENTRY).all(axis=1)
+        fits = (np.abs(block) <= limit).all(axis=1)
         if not fits.all():
             first = start + int(np.argmin(fits))
             raise ValueError(

@@ -71,7 +71,7 @@ def active_finetuning(
         iterations: of Adam; 300 as published.
         learning_rate: of Adam; 0.001 as published.
         start: centroids to begin with: ``"random"`` images as published, or ``"fps"``, the farthest points, which their
-            code offers too.
+            code offers too. Where images are labelled it is always these, from the labelled ones on.
         batch: images an iteration, at most.
     """
     require_number("temperature", temperature, least=1e-3, most=1e3)
@@ -204,9 +204,9 @@ class Centroids:
 def _first(pool: Pool, budget: int, start: str) -> NDArray[np.intp]:
     order = pool.stream("activeft", "start").permutation(len(pool))
     drawn = order[pool.candidates[order]]
-    if start == "random":
-        return drawn[:budget]
     labelled = np.flatnonzero(pool.labelled)
+    if start == "random" and not len(labelled):  # centroids hardly move: drawn ones would stay among what is labelled
+        return drawn[:budget]
     return farthest_point_sampling(pool.unit, budget, start_from=labelled, first=int(drawn[0]))[0]
 
 

@@ -35,6 +35,9 @@ def cold_start(pool: Pool, budget: int, *, sample: int = SAMPLE) -> Ranking:
     images are in S from the start. In a pool of more than ``sample`` images a random sample stands for it, both as
     those to cover and as those to choose from; labelled images count wherever they are.
 
+    O(M² D + M B) time at most for M images, with lazy search (``greedy_cover``), and 4 M² bytes; O(N) for the sample.
+    The k-median heuristic is as in Cornuejols et al., with what is labelled in place from the start.
+
     Args:
         sample: images, at most, whose distances are computed: 4 bytes times its square of memory.
     """

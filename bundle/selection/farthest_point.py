@@ -202,7 +202,7 @@ def _frame(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     total = np.sum([vectors[rows].sum(axis=0, dtype=np.float64) for rows in blocks], axis=0)
     mean = (total / len(vectors)).astype(np.float32)
     largest = max(float(np.abs(vectors[rows] - mean).max()) for rows in blocks)
-    return mean, float(2.0 ** -np.ceil(np.log2(largest))) if largest > 0 else 1.0
+    return mean, float(2.0 ** min(126.0, -np.ceil(np.log2(largest)))) if largest > 0 else 1.0  # float32 ends there
 
 
 def _nth_largest(values: NDArray[Any], n: int) -> float:

@@ -95,19 +95,24 @@ def cover_greedily(
     for rank in tqdm(range(count), desc="coverage", delay=_PROGRESS_AFTER, disable=None, leave=False):
         before = covered.sum(dtype=np.float64)
         order = np.argsort(-bounds, kind="stable")
-        best = -1.0
+        best, first = -1.0, len(matrix)
         for start in range(0, len(order), _CHUNK):
             chunk = order[start : start + _CHUNK]
-            chunk = chunk[bounds[chunk] >= max(best, 0)]
+            # A tie matters only to a smaller index: copies, all bounded alike, are not looked at one by one.
+            bound = bounds[chunk]
+            chunk = chunk[(bound >= 0) & ((bound > best) | ((bound == best) & (chunk < first)))]
             if not len(chunk):
                 break
-            bounds[chunk] = np.maximum(matrix[chunk], covered).sum(axis=1, dtype=np.float64) - before
-            best = max(best, float(bounds[chunk].max()))
-        # What was not looked at is bounded by less than the best, and argmax takes the first of equals.
-        taken[rank] = np.argmax(bounds)
+            gains = np.maximum(matrix[chunk], covered).sum(axis=1, dtype=np.float64) - before
+            bounds[chunk] = gains
+            if gains.max() >= best:
+                smallest = int(chunk[gains == gains.max()].min())
+                first = smallest if gains.max() > best else min(first, smallest)
+                best = float(gains.max())
+        taken[rank] = first
         added[rank] = best / (float(ONE) * len(matrix))
-        covered = np.maximum(covered, matrix[taken[rank]])
-        bounds[taken[rank]] = -1
+        covered = np.maximum(covered, matrix[first])
+        bounds[first] = -1
     return taken, added
 
 

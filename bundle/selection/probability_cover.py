@@ -19,6 +19,7 @@ PURITY_SAMPLE = 5_000  # balls looked at for delta; the share of pure ones is th
 _CLOSEST = 1e-6  # least radius, so that an image covers itself and its copies
 _ROWS = 4096
 _COLUMNS = 1024  # with 4096 rows 16 MiB of float32
+_AGAIN = 256  # balls counted again together
 _PROGRESS_AFTER = 5  # seconds
 
 
@@ -27,7 +28,7 @@ _PROGRESS_AFTER = 5  # seconds
     nested=True,
     summary="greedy coverage of the pool by balls of one radius",
     good_for="very few labels, when more may follow",
-    cost="N² D up to 20 000 images, then 10 000 N D; and N D B",
+    cost="N² D up to 20 000 images, then 10 000 N D; and N B",
     paper="Yehuda et al. 2022, NeurIPS, arXiv 2205.11320",
 )
 def probability_cover(
@@ -52,8 +53,9 @@ def probability_cover(
     Once every image is covered no ball adds any, and the ranks that are left go to the image farthest from all chosen
     and labelled ones (farthest point sampling); their score is that distance.
 
-    No graph of neighbours is stored. A ball's count falls when images in it become covered, which an image becomes only
-    once, so all counts together cost O(N² D) time at most, O(N) memory, and O(N D) more for every rank.
+    No graph of neighbours is stored. A ball's count falls when images in it become covered and never grows, so what it
+    was bounds what it is, and at every rank only the balls whose bound reaches the best are counted again (Minoux
+    1978, doi:10.1007/BFb0006528). The first counts cost O(N² D) time, and O(N) memory.
 
     Where this departs from the authors' code, and why:
 
@@ -93,11 +95,11 @@ def probability_cover(
     bar = tqdm(total=budget, desc="balls", delay=_PROGRESS_AFTER, disable=None, leave=False)
     with bar as progress:
         while len(picks) < budget and cover.uncovered.any():
-            row = int(np.argmax(np.where(free, cover.gains, -1)))  # argmax takes the first of equals
+            row = cover.best(free)
             share = int(cover.gains[row]) / len(cover.points)
             picks.append(Pick(row, share, "covers the most images not covered yet"))
             free[row] = False
-            cover.choose(row)
+            cover.add(np.array([row]))
             progress.update()
     diagnostics |= {
         "delta": radius if np.isfinite(radius) else None,
@@ -115,36 +117,49 @@ def probability_cover(
 
 
 class _Cover:
-    """Which ``points`` are covered by the balls so far, and how many more the ball about each row would cover."""
+    """Which ``points`` are covered by the balls so far, and how many more, at most, the ball about each row would."""
 
     def __init__(self, vectors: NDArray[np.float32], radius: float, points: NDArray[np.intp]) -> None:
         self.vectors, self.radius, self.points = vectors, radius, points
         self.uncovered = np.ones(len(points), dtype=bool)
         self.gains = np.zeros(len(vectors), dtype=np.int64)
 
-    def add(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Cover with the balls about ``rows``, and return the points that were not covered before."""
+    def add(self, rows: NDArray[np.intp]) -> None:
+        """Cover with the balls about ``rows``."""
         left = np.flatnonzero(self.uncovered)
         for block in _blocks(rows):
             for part in _blocks(left, _COLUMNS):
                 inside = nearer_than(self.vectors, self.radius, block, self.points[part]).any(axis=0)
                 self.uncovered[part[inside]] = False
-        return self.points[left[~self.uncovered[left]]]
 
     def count(self) -> None:
         """Make ``gains`` right for what is uncovered now."""
-        self.gains[:] = self._inside(self.points[self.uncovered])
+        self._count(np.arange(len(self.vectors)))
 
-    def choose(self, row: int) -> None:
-        """Add the ball about ``row`` and lower the gains of the others."""
-        self.gains -= self._inside(self.add(np.array([row])))
+    def best(self, free: NDArray[np.bool_]) -> int:
+        """The row of those ``free`` whose ball covers the most points that are uncovered, the first of equals."""
+        open_rows, rows = free.copy(), np.arange(len(free))
+        most, first = -1, len(free)
+        while True:
+            reaching = (self.gains > most) | ((self.gains == most) & (rows < first))
+            found = np.flatnonzero(open_rows & reaching)
+            if not len(found):
+                return first
+            if len(found) > _AGAIN:
+                found = found[np.argpartition(-self.gains[found], _AGAIN)[:_AGAIN]]
+            self._count(found)
+            open_rows[found] = False
+            gains = self.gains[found]
+            if gains.max() >= most:
+                smallest = int(found[gains == gains.max()].min())
+                first = smallest if gains.max() > most else min(first, smallest)
+                most = int(gains.max())
 
-    def _inside(self, points: NDArray[np.intp]) -> NDArray[np.int64]:
-        counts = np.zeros(len(self.vectors), dtype=np.int64)
-        for block in _blocks(np.arange(len(self.vectors))):
-            for part in _blocks(points, _COLUMNS):
-                counts[block] += np.count_nonzero(nearer_than(self.vectors, self.radius, block, part), axis=1)
-        return counts
+    def _count(self, rows: NDArray[np.intp]) -> None:
+        points = self.points[self.uncovered]
+        for block in _blocks(rows):
+            inside = (nearer_than(self.vectors, self.radius, block, part) for part in _blocks(points, _COLUMNS))
+            self.gains[block] = sum(np.count_nonzero(near, axis=1) for near in inside)
 
 
 def _pure_radius(

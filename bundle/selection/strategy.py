@@ -9,6 +9,7 @@ A strategy is one function from a ``Pool`` and a budget to a ``Ranking`` of rows
     def k_center(pool: Pool, budget: int, *, normalise: bool = True) -> Ranking:
         vectors = pool.unit if normalise else pool.vectors
         rows, distances = farthest_point_sampling(vectors, budget, start_from=np.flatnonzero(pool.labelled))
+        distances = np.where(np.isfinite(distances), distances, 0.0)  # the first of all is far from nothing
         return Ranking([Pick(int(row), float(d), "farthest point") for row, d in zip(rows, distances)])
 
 It sees rows sorted by id and knows no id, path or image. Listing its module in ``bundle/selection/__init__.py``
@@ -280,6 +281,9 @@ def select(
         ids, vectors = embeddings
         embeddings = Embeddings(tuple(ids), vectors)
 
+    for name, given in (("labelled", labelled), ("exclude", exclude)):
+        if isinstance(given, str):
+            raise ValueError(f"{name} must be a collection of ids, got one text, {given!r}; give [{given!r}]")
     labelled, exclude = frozenset(labelled), frozenset(exclude)
     rows = _pool_rows(embeddings.ids, exclude)
     ids = embeddings.ids if rows is None else tuple(embeddings.ids[row] for row in rows)
@@ -287,10 +291,15 @@ def select(
     steering = int(is_labelled.sum())
     excluded = len(embeddings) - len(ids)
     check_budget(budget, "embedded", total=len(embeddings), labelled=steering, excluded=excluded)
+    budget = int(budget)  # NumPy's whole numbers have an end of their own, which sums with them would pass
     _check_size(chosen_strategy, len(ids))
     without_vector = len(labelled - exclude) - steering
     if without_vector:
         logger.warning("%d labelled images have no embedding, so they cannot steer the choice", without_vector)
+    if len(exclude) > excluded:
+        logger.info(
+            "%d excluded images have no embedding, so they were out of the choice anyway", len(exclude) - excluded
+        )
 
     pool = Pool(np.asarray(embeddings.vectors), is_labelled, int(seed), rows=rows)
     ranking = chosen_strategy.function(pool, budget, **resolved)
@@ -320,6 +329,11 @@ def check_budget(budget: int, origin: str, *, total: int, labelled: int, exclude
         origin: what the total counts, such as ``"embedded"``.
     """
     left = total - labelled - excluded
+    if left < 1:
+        raise ValueError(
+            f"budget must be a number of images that are left to choose from, and none is: {total} {origin}, "
+            f"{labelled} of them labelled already, {excluded} excluded"
+        )
     whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
     if not whole or not 1 <= budget <= left:
         raise ValueError(

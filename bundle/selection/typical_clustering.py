@@ -90,7 +90,7 @@ def _most_typical(pool: Pool, neighbours: int, cluster: int, rows: NDArray[np.in
     if len(rows) > EXACT_UP_TO:
         searched = pool.stream("typiclust", "searched", cluster).choice(rows, size=EXACT_UP_TO, replace=False)
     free = rows[~pool.labelled[rows]]
-    nearest = min(neighbours, len(rows) // 2)
+    nearest = min(neighbours, len(rows) // 2, len(searched) - 1)
     _, distances = nearest_neighbours(pool.unit, nearest, rows=free, among=searched)
     # A cluster of one has no neighbours; its member is the most typical there is.
     mean = distances.mean(axis=1, dtype=np.float64) if nearest else np.zeros(len(free))

@@ -189,3 +189,13 @@ def test_options_out_of_range_are_refused():
     for options in wrong:
         with pytest.raises(ValueError, match=f"option {next(iter(options))} must be"):
             select((ids, vectors), strategy="activeft", budget=3, **options)
+
+
+@pytest.mark.parametrize("held", ["A", "B"])
+def test_a_labelled_group_leaves_the_choice_to_the_other(held):
+    noise = np.random.default_rng(0).normal(size=(50, 8)) * 0.02
+    vectors = (np.repeat(np.eye(8)[:2], (30, 20), axis=0) + noise).astype(np.float32)
+    ids = [f"A{n:02d}" for n in range(30)] + [f"B{n:02d}" for n in range(20)]
+    for seed in range(5):
+        found = select((ids, vectors), strategy="activeft", budget=1, seed=seed, labelled=[f"{held}03"])
+        assert found.ids[0][0] != held

@@ -136,3 +136,31 @@ def test_a_label_without_an_embedding_is_counted(caplog):
     assert found.diagnostics["labelled"] == 1
     assert found.diagnostics["labelled_without_embedding"] == 1
     assert "1 labelled images have no embedding" in caplog.text
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_half_precision_that_is_infinite_or_hidden_by_a_mask_is_refused_by_its_id(name):
+    vectors = np.ones((4, 3), dtype=np.float16)
+    vectors[2, 1] = np.inf
+    masked = np.ma.masked_invalid(np.where(np.isinf(vectors), np.nan, vectors).astype(np.float32))
+    for found in (vectors, masked):
+        with pytest.raises(ValueError, match="'i2' has an entry that is NaN, infinite"):
+            select(([f"i{n}" for n in range(4)], found), strategy=name, budget=1)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
+def test_a_budget_may_be_a_whole_number_of_numpy(name, kind):
+    vectors = np.random.default_rng(0).normal(size=(140, 3)).astype(np.float32)
+    pool, labelled = ([f"i{n:03d}" for n in range(140)], vectors), [f"i{n:03d}" for n in range(70)]
+    wanted = select(pool, strategy=name, budget=60, labelled=labelled, **options(name))
+    assert select(pool, strategy=name, budget=kind(60), labelled=labelled, **options(name)).ids == wanted.ids
+
+
+def test_one_text_is_no_collection_of_ids():
+    pool = (["A1", "B2"], np.eye(2, dtype=np.float32))
+    for name in ("labelled", "exclude"):
+        with pytest.raises(ValueError, match=f"{name} must be a collection of ids"):
+            select(pool, strategy="random", budget=1, **{name: "A1"})
+    with pytest.raises(ValueError, match="and none is: 2 embedded, 1 of them labelled already, 1 excl"):
+        select(pool, strategy="random", budget=1, labelled=["A1"], exclude=["B2"])
