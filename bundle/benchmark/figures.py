@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DASH_OF_START = {"all": DASHES[0], "taught": DASHES[1], "none": DASHES[2], "encoder": DASHES[3]}
+LEGEND_WIDTH = 150  # letters that a row of the legend has room for
 
 
 @styled
@@ -61,7 +62,9 @@ def budget_curves(arms: Mapping[str, Arm], full: Mapping[str, float]) -> Figure:
     right.yaxis.set_minor_formatter("{x:g}")
     left.set_title("Mean Dice of the test images, by labels")
     right.set_title("The same as error 1 - Dice, logarithmic")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(arms)))
+    handles, titles = left.get_legend_handles_labels()
+    columns = min(4, LEGEND_WIDTH // (max(map(len, titles), default=1) + 8))  # 8 for the line and the gap
+    figure.legend(handles, titles, loc="outside lower center", ncols=max(1, columns))
     return figure
 
 

@@ -131,5 +131,8 @@ def _weights(kind: str, modality: Modality, given: str | None) -> Path:
     if path is None:
         option = "--model" if kind == "model" else "--ssl-weights"
         raise ValueError(f"the bundle ships no {kind} weights for {modality.name}: give {option}")
-    check_settings(path, load_weights(path).settings, {"modality": modality.name})
+    wanted: dict[str, Any] = {"modality": modality.name, "in_channels": modality.channels}
+    if kind == "model":
+        wanted |= {"out_channels": modality.classes, "size": modality.size}
+    check_settings(path, load_weights(path).settings, wanted)
     return path

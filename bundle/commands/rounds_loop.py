@@ -78,7 +78,7 @@ class RoundsLoop:
         """Whether the model of the round before teaches this one, for which an image without a label is needed."""
         if self.args.teach_from is None or one.number < self.args.teach_from:
             return False
-        left = set(learned.ids("pool")).difference(learned.ids("training"), learned.ids("validation"))
+        left = set(learned.candidates()).difference(learned.ids("training"))
         if not left:
             logger.warning("round %d: no image without a label is left to teach on, so labels alone do", one.number)
         return bool(left)

@@ -111,6 +111,9 @@ def run(args: argparse.Namespace) -> int:
     from bundle.commands.rounds_plan import RoundsPlan
     from bundle.run.workflow import claim_folder
 
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, value.absolute())  # the same place is the same request, however it is written
     request = {name: value for name, value in vars(args).items() if name not in _FREE}
     plan = RoundsPlan(args)  # what cannot be met is found before anything is claimed
     claim_folder(args.out, {"stage": STAGE, **request}, overwrite=args.overwrite)

@@ -44,6 +44,11 @@ class StrongLabeller:
             if self.args.oracle == "simulated":
                 exclude |= {e["id"] for e in self.plan.datalist.sections["pool"] if "label" not in e}
             left = set(self.plan.datalist.ids("pool")) - labelled - exclude
+            unread = left - self._known(number) if left else set()
+            if unread:
+                shown = ", ".join(sorted(unread)[:NAMED])
+                logger.warning("%d images cannot be read and are not asked for: %s", len(unread), shown)
+                left -= unread
             wanted = self.args.per_round - len(kept)
             if len(left) < wanted:
                 logger.warning("%d images are left, fewer than the %d to ask for", len(left), wanted)
@@ -103,6 +108,10 @@ class StrongLabeller:
         )
         name = self.args.strategy if self.args.diversity == "none" else f"{self.args.strategy}, {self.args.diversity}"
         return dataclasses.replace(found, strategy=name)
+
+    def _known(self, number: int) -> set[str]:
+        """Ids that the choice can be made by: images that could be read."""
+        return set(self.plan.embeddings().ids if self.plan.criterion is None else self._uncertainties(number))
 
     def _uncertainties(self, number: int) -> Uncertainties:
         """What the model of the round before thinks of the pool, by the criterion."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bundle.data import dicom, nifti, pictures
 from bundle.data.annotations.matching import ImageIndex, without_ending
 from bundle.data.frames import split_frame
-from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, strip_suffix
+from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, path_of_id, strip_suffix
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import image_size
@@ -256,6 +256,11 @@ def _identified(
                 continue
             # The path of a DICOM file may hold what its tags hold, so what a rule finds in it is hashed too.
             group = patient if rule is None else group and pseudonyms.of("patient", group)
+        try:
+            path_of_id(".", identifier, "")
+        except ValueError:  # an identifier that was kept as it is may hold anything
+            quarantine.add(tree.shown(path), "unreadable: an identifier that would lead out of a folder; hash them")
+            continue
         if identifier in owners:
             quarantine.add(tree.shown(path), f"same id: {owners[identifier]} has it already")
             continue

@@ -77,16 +77,20 @@ class ReadAhead:
             try:
                 item = future.result()
             except Exception as error:
-                self.aside.add(self.dataset.data[position]["image"], _reason(error))
+                self.aside.add(*_fault(error, self.dataset.data[position]))
             else:
                 yield item
 
 
-def _reason(error: BaseException) -> str:
-    """Why an image cannot be read. MONAI wraps what a reader raises; any other error is no matter of the image."""
+def _fault(error: BaseException, entry: Item) -> tuple[str, str]:
+    """Which file of an entry cannot be read, its image or its label, and why.
+
+    MONAI wraps what a reader raises; any other error is no matter of the files.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UnreadableImage):
-            return f"{cause.kind}: {cause.reason}"
+            of_label = str(cause.path) == str(entry.get("label"))
+            return entry["label" if of_label else "image"], f"{cause.kind}: {cause.reason}"
         cause = cause.__cause__
     raise error

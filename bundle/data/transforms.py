@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, LoadImaged, MapTransform
+from monai.transforms import Compose, LoadImaged, MapTransform, Transform
 
 from bundle.data.canvas import FitCanvasd
 from bundle.data.modality import Modality, load_modality
+from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import ClinicalReader
 
 KEPT = ("id", "index", "weight")  # what goes into a batch beside images and labels
@@ -43,6 +44,7 @@ def preprocessing(
     if label is not None:
         mask_reader: Any = {"reader": ClinicalReader, "modality": modality, "mask": True}
         steps.append(LoadImaged("label", ensure_channel_first=True, dtype=np.uint8, **mask_reader))
+        steps.append(SameSized())
     if label == "canvas":
         steps.append(FitCanvasd(["image", "label"], size=size, classes=(False, True)))
     else:
@@ -50,6 +52,24 @@ def preprocessing(
     if cached:
         steps.append(Compactd(["image", "label"] if label else ["image"]))
     return Compose(steps)
+
+
+class SameSized(Transform):
+    """Refuses a label of another size than its image: it was listed as fitting, and one of them has changed since."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item as it is.
+
+        Raises:
+            UnreadableImage: of the label's file.
+        """
+        image, label = data["image"], data["label"]
+        size, own = tuple(map(int, image.meta["spatial_shape"][:2])), tuple(label.shape[1:3])
+        if size != own:
+            sides = " x ".join(map(str, own)), " x ".join(map(str, size))
+            reason = f"a mask of {sides[0]} pixels for an image of {sides[1]}; list the images again"
+            raise UnreadableImage(label.meta["filename_or_obj"], reason)
+        return dict(data)
 
 
 class Compactd(MapTransform):

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from bundle.run import ranks
 from bundle.run.atomic import write_tensors
+from bundle.run.record import FILE_NAME as RECORD
 from bundle.run.record import content_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,11 @@ class Resume:
             ValueError: the checkpoint cannot be read.
         """
         checkpoint = self._read()
+        if checkpoint is not None and checkpoint["epoch"] > (engine.state.max_epochs or 0):
+            logger.warning("%s is of a longer training in shorter epochs: starting anew", self.path)
+            checkpoint = None
         if checkpoint is None:
+            self._forget()
             return
         for name, item in self.state.items():
             item.load_state_dict(checkpoint["state"][name])
@@ -79,6 +84,11 @@ class Resume:
             logger.warning("%s belongs to a training with other settings or data: starting anew", self.path)
             return None
         return checkpoint
+
+    @ranks.only_first
+    def _forget(self) -> None:
+        """Remove the record of a training that ended here before: until this one ends there is none."""
+        (self.path.parent / RECORD).unlink(missing_ok=True)
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoint, whole or not at all."""

@@ -65,7 +65,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ValueError(f"--set takes name=value, got {text!r}")
-    plain = value if value.lstrip().startswith(("@", "%")) else yaml.safe_load(value)  # neither is YAML
+    try:
+        plain = value if value.lstrip().startswith(("@", "%")) else yaml.safe_load(value)  # neither is YAML
+    except yaml.YAMLError:
+        raise ValueError(f"--set takes a value in YAML, got {text!r}") from None
     if isinstance(plain, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", plain):
         plain = float(plain)  # YAML takes 1e-3 for text, since it wants 1.0e-3
     if is_code(plain):
@@ -91,10 +94,11 @@ def open_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None
         root: the bundle whose configs these are; this one where None.
 
     Raises:
-        ValueError: an override that no config of the stage knows.
+        ValueError: an override that no config of the stage knows, or a text that would be run as code.
     """
     root = root or bundle_root()
     files = config_files(stage, root)
+    overrides = {name: _as_data(name, value) for name, value in overrides.items()}
     check_knobs(overrides, files)
     from monai.bundle import ConfigWorkflow
 
@@ -105,8 +109,22 @@ def open_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None
         logging_file=False,  # the command has set logging up
         workflow_type="infer" if stage == "infer" else "train",
         bundle_root=str(root),
-        **{name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()},
+        **overrides,
     )
+
+
+def _as_data(name: str, value: Any) -> Any:
+    """A value that the config's parser takes as it is, whatever texts of files and datalists are in it.
+
+    The parser runs a text that starts with ``$`` as Python, and looks for such texts in lists and mappings. It takes
+    anything else as it is, so entries of images go in as a tuple.
+    """
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, str) and is_code(value):
+        raise ValueError(f"{name} must be plain, and {value!r} would be run as code")
+    entries = isinstance(value, list) and all(isinstance(entry, Mapping) and "image" in entry for entry in value)
+    return tuple(value) if entries else value
 
 
 def run_workflow(stage: str, overrides: Mapping[str, Any], *, root: Path | None = None) -> None:
@@ -138,7 +156,8 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
 
     Raises:
         OutputExists: the folder holds something else, and ``overwrite`` is false.
-        ValueError: it holds something that no request left, such as a person's images, and ``overwrite`` is true.
+        ValueError: it holds something that no request left, such as a person's images, or that another command made,
+            or that the request is to read, and ``overwrite`` is true.
     """
     folder = Path(folder)
     wanted = json.loads(json.dumps(dict(request), default=str))
@@ -156,9 +175,24 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
             raise ValueError(
                 f"{folder} holds files that no run has made; --overwrite leaves it alone, give another place"
             )
+        _check_loss(folder, json.loads(found.read_text(encoding="utf-8")), wanted)
         retire_folder(folder)
     write_json(found, wanted)
     return folder
+
+
+def _check_loss(folder: Path, made: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to remove what another command has made, or what this request is to read."""
+    if made.get("stage") != wanted.get("stage"):
+        raise ValueError(
+            f"{folder} was made by {made.get('stage')}; --overwrite replaces what the same command has made, give "
+            "another place"
+        )
+    values = [item for value in wanted.values() for item in (value if isinstance(value, list) else [value])]
+    for value in values:
+        path = Path(value).absolute() if isinstance(value, str) else folder.absolute()
+        if path != folder.absolute() and path.is_relative_to(folder.absolute()) and path.exists():
+            raise ValueError(f"{path} is to be read and lies in {folder}, which would be replaced; give another place")
 
 
 def run_claimed(stage: str, folder: str | os.PathLike[str], overrides: Mapping[str, Any], *, overwrite: bool) -> Path:

@@ -61,12 +61,12 @@ class TrainingDomain:
         factor``; ``border`` (): the distance that ``BORDER`` of the images keep; ``sharpness`` and ``brightness`` (2,):
         their usual ranges; ``images`` (): how many there were.
         """
-        if len(self.entries) < FEWEST:
+        if self._canvases is None and len(self.entries) >= FEWEST:
+            self._read()
+        if self._canvases is None:
             logger.info("%d images are too few to tell by what is far from them; %d do", len(self.entries), FEWEST)
             return {}
-        if self._canvases is None:
-            self._read()
-        descriptors = describe(network, self._canvases)  # type: ignore[arg-type]
+        descriptors = describe(network, self._canvases)
         return fit(descriptors) | self._ranges
 
     def _read(self) -> None:
@@ -83,7 +83,8 @@ class TrainingDomain:
             figures.append((sharpness(own), brightness(own)))
             canvases.append(image.as_tensor().clamp(0, 1).mul(255).round().to(torch.uint8))
         if len(canvases) < FEWEST:
-            raise ValueError(f"the reference needs {FEWEST} readable images, got {len(canvases)}")
+            self.entries = self.entries[: len(canvases)]
+            return
         self._canvases = torch.stack(canvases)
         sharp, bright = torch.tensor(figures, dtype=torch.float64).T
         self._ranges = {"sharpness": usual_range(sharp), "brightness": usual_range(bright)}

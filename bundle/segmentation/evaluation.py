@@ -59,7 +59,7 @@ class WriteEvaluation(EachImage):
 
     def begin(self) -> None:
         """Note the start."""
-        self._record = RunRecord("evaluate", self.settings, seed=self.seed)
+        self._record, self._left_out = RunRecord("evaluate", self.settings, seed=self.seed), 0
 
     def finish_image(self, item: Item) -> Row:
         """Score one image, and note what puts it into groups."""
@@ -70,6 +70,7 @@ class WriteEvaluation(EachImage):
 
     def set_aside(self, unreadable: Quarantine) -> None:
         """Write ``quarantine.csv``."""
+        self._left_out = len(unreadable)
         unreadable.write(self.folder)
 
     @ranks.only_first
@@ -88,6 +89,7 @@ class WriteEvaluation(EachImage):
                 self._draw(engine, f"{kind}_{rank:02d}", row["id"])
         summary = summarise(self.rows, seed=self.seed)
         summary["cases"] = {kind: [{"id": r["id"], "dice": r["dice"]} for r in rows] for kind, rows in cases.items()}
+        summary["left_out"] = self._left_out
         summary["groups"] = groups
         summary["settings"] = self.settings
         write_json(self.folder / "summary.json", summary)
@@ -117,7 +119,10 @@ class WriteEvaluation(EachImage):
 def _masks(item: Item) -> tuple[torch.Tensor, torch.Tensor]:
     """Prediction and truth of a postprocessed item, (W, H) class indices."""
     truth = _plain(item["label"][0])
-    return _plain(torch.as_tensor(item["pred"]).reshape(truth.shape)), truth
+    prediction = _plain(torch.as_tensor(item["pred"]))
+    if prediction.numel() != truth.numel():
+        raise ValueError(f"a mask of {tuple(prediction.shape)} has another size than the truth, {tuple(truth.shape)}")
+    return prediction.reshape(truth.shape), truth
 
 
 def _plain(mask: Any) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from bundle.data.dicom import is_dicom
 from bundle.data.identity import path_of_id
@@ -44,7 +45,8 @@ class WritePredictions(EachImage):
     holds class indices on the grid of the image.
 
     A refused mask goes to the folder ``review``, for a person to start from: whatever picks masks up from ``folder``
-    never meets it, and no DICOM object is made of it. ``review.csv`` tells why.
+    never meets it, and no DICOM object is made of it. ``review.csv`` tells why. Where images lie in a folder of that
+    name it is ``review_2``.
 
     Args:
         folder: where the masks go; ids with folders in them make folders.
@@ -80,7 +82,19 @@ class WritePredictions(EachImage):
         super().__init__(postprocessing, title="infer")
         self.folder, self.classes, self.model, self.settings = Path(folder), classes, model, dict(settings)
         self.modality, self.dicom_seg, self.dicom_overlay = modality, dicom_seg, dicom_overlay
-        self.refuse_below = refuse_below
+        self.refuse_below, self._drafts = refuse_below, REVIEW
+
+    def attach(self, engine: Engine) -> None:
+        """Follow ``engine``."""
+        engine.add_event_handler(Events.STARTED, self._place_drafts)
+        super().attach(engine)
+
+    def _place_drafts(self, engine: Engine) -> None:
+        """Name the folder of refused masks so that no image's own mask lies in it."""
+        entries = engine.data_loader.dataset.data  # type: ignore[attr-defined]
+        taken = {str(entry["id"]).split("/", 1)[0] for entry in entries}
+        names = itertools.chain([REVIEW], (f"{REVIEW}_{number}" for number in itertools.count(2)))
+        self._drafts = next(name for name in names if name not in taken)
 
     def begin(self) -> None:
         """Note the start and the model."""
@@ -98,7 +112,7 @@ class WritePredictions(EachImage):
         doubts = [] if trust is None or self.refuse_below is None else trust.doubts(self.refuse_below)
         picture = source.suffix.lower() in PICTURES
         suffix = ".png" if picture else ".nii.gz"
-        places = [path_of_id(folder, item["id"], suffix) for folder in (self.folder, self.folder / REVIEW)]
+        places = [path_of_id(folder, item["id"], suffix) for folder in (self.folder, self.folder / self._drafts)]
         target, other = reversed(places) if doubts else places
         if picture:
             write_mask(target, plane.T, self.classes)

@@ -24,6 +24,7 @@ from bundle.data.datalist import Datalist, entries_from
 from bundle.data.modality import Modality
 from bundle.data.read_ahead import ReadAhead
 from bundle.data.sampling import HalvesSampler, as_unit_range, endless_loader
+from bundle.data.split import group_of
 from bundle.data.transforms import preprocessing
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run import ranks
@@ -71,12 +72,12 @@ def taught_images(
 ) -> TaughtImages | None:
     """Pool images with what the teacher believes of them: its mean over the mirrorings that the modality allows.
 
-    Images of the training and of the validation section are left out, whatever else the pool's entries hold: no label
-    of theirs is read.
+    Images of the training and of the validation section are left out, and others of the latter's patients, whatever
+    else the pool's entries hold: no label of theirs is read.
 
     Args:
         teacher: fine-tuned weights; without any there is nothing to teach, which is None.
-        datalist: as of ``entries_from``; its pool is looked at, of a plain list all images.
+        datalist: as of ``entries_from``; its pool is looked at, of a plain list all without a label.
         modality: of images and teacher.
         device: where to compute.
         precision: see :class:`~bundle.numerics.PrecisionInferer`.
@@ -91,9 +92,13 @@ def taught_images(
         return None
     if not Path(teacher).is_file():
         raise ValueError(f"teacher: there is no file {teacher}; give the model.pt of an earlier training")
-    sections = ("training", "validation") if isinstance(datalist, (Datalist, str, os.PathLike)) else ()
-    known = {entry["id"] for name in sections for entry in entries_from(datalist, name)}
-    pool = [entry for entry in entries_from(datalist, "pool") if entry["id"] not in known]
+    if isinstance(datalist, (Datalist, str, os.PathLike)):
+        held = entries_from(datalist, "validation")
+        known = {entry["id"] for entry in (*entries_from(datalist, "training"), *held)}
+        patients = {group_of(entry) for entry in held}
+        pool = [e for e in entries_from(datalist, "pool") if e["id"] not in known and group_of(e) not in patients]
+    else:
+        pool = [entry for entry in entries_from(datalist) if not entry.get("label")]
     drawn = numpy_stream(seed, "taught").permutation(len(pool))[:most]
     entries = [{"id": pool[i]["id"], "image": pool[i]["image"]} for i in sorted(drawn)]
     network = prepare_network(load_fine_tuned(teacher, modality), device).eval()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +100,22 @@ def test_a_section_without_labels_is_told(hospital, trained, tmp_path, capsys):
     arguments = ["--datalist", str(tmp_path / "datalist.json"), "--model", str(trained / "model.pt")]
     assert run_verb("evaluate", [*arguments, "--out", str(tmp_path / "e")]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("evaluate: ")
+
+
+def test_a_mask_that_changed_since_is_named_and_its_image_left_out(hospital, trained, tmp_path):
+    content = json.loads(hospital.datalist.read_text())
+    masks = tmp_path / "masks"
+    shutil.copytree(hospital.masks, masks)
+    first, second, third = (content["pool"][at]["label"] for at in (0, 1, 3))
+    Image.fromarray(np.asarray(Image.open(masks / first)).T).save(masks / first)
+    (masks / second).write_bytes(b"no picture")
+    (masks / third).unlink()
+    (tmp_path / "datalist.json").write_text(json.dumps(content | {"label_root": str(masks)}))
+    arguments = ["--datalist", str(tmp_path / "datalist.json"), "--model", str(trained / "model.pt")]
+    assert run_verb("evaluate", [*arguments, "--section", "pool", "--out", str(tmp_path / "e")]) == 0
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    square = Image.open(hospital.masks / first).size[0] == Image.open(hospital.masks / first).size[1]
+    assert summary["left_out"] == 3 - square and summary["n"] == 11 + square
+    with (tmp_path / "e" / "quarantine.csv").open(newline="", encoding="utf-8") as handle:
+        told = {Path(row["path"]).parent.name for row in csv.DictReader(handle)}
+    assert told == {"masks"}

@@ -10,6 +10,7 @@ from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
 from bundle.data.canvas import to_canvas
+from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import read_image
 from bundle.data.transforms import Compactd, preprocessing
 from bundle.segmentation.postprocessing import OffCanvasd
@@ -72,3 +73,14 @@ def test_a_large_jpeg_is_the_same_on_the_canvas_and_goes_back_to_its_own_size(tm
     assert list(item["image"].meta["spatial_shape"]) == [width, height]
     back = OffCanvasd("pred")({"image": item["image"], "pred": torch.zeros(2, 32, 32)})
     assert back["pred"].shape == (2, width, height)
+
+
+@pytest.mark.parametrize("label", ["canvas", "native"])
+def test_a_label_that_fits_its_image_no_longer_is_refused_by_its_name(entry, label):
+    turned = np.asarray(Image.open(entry["label"])).T
+    Image.fromarray(turned).save(entry["label"])
+    with pytest.raises(RuntimeError) as caught:
+        preprocessing("dermoscopy", size=32, label=label)(entry)
+    cause = caught.value.__cause__
+    assert isinstance(cause, UnreadableImage) and str(cause.path) == entry["label"]
+    assert "20 x 36 pixels for an image of 36 x 20" in cause.reason

@@ -158,3 +158,22 @@ def test_a_checkpoint_that_is_no_checkpoint_is_named(tmp_path):
     write_text(tmp_path / "checkpoint.pt", "nothing")
     with pytest.raises(ValueError, match=r"checkpoint\.pt"):
         Training(tmp_path).run(1)
+
+
+def test_a_checkpoint_of_a_longer_training_in_shorter_epochs_is_not_continued(tmp_path, caplog):
+    Training(tmp_path).run(epochs=2)
+    (tmp_path / "run.json").write_text("{}")
+    again = Training(tmp_path)
+    again.run(epochs=1)
+    assert again.steps == [1, 2, 3] and "starting anew" in caplog.text
+    assert not (tmp_path / "run.json").exists(), "until it ends there is no record"
+
+
+def test_the_record_of_a_training_that_ended_stays_until_another_one_begins(tmp_path):
+    Training(tmp_path, settings={"seed": 0}).run(epochs=1)
+    (tmp_path / "run.json").write_text("{}")
+    Training(tmp_path, settings={"seed": 0}).run(epochs=1)
+    assert (tmp_path / "run.json").exists()
+    with pytest.raises(Stopped):
+        Training(tmp_path, settings={"seed": 1}).run(epochs=1, stop_at=1)
+    assert not (tmp_path / "run.json").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundle.run.atomic import OutputExists
-from bundle.run.workflow import CONFIGS, bundle_root, claim_folder, parse_setting, run_workflow
+from bundle.run.workflow import CONFIGS, bundle_root, claim_folder, open_workflow, parse_setting, run_workflow
 
 
 def test_the_root_is_the_repository_and_holds_every_config(repository):
@@ -88,3 +88,38 @@ def test_overwrite_never_removes_what_no_run_made(tmp_path):
 def test_an_empty_folder_may_be_claimed(tmp_path):
     claim_folder(tmp_path, {"stage": "train"}, overwrite=False)
     assert (tmp_path / "request.json").is_file()
+
+
+def test_overwrite_never_removes_what_another_command_made_or_what_is_to_be_read(tmp_path):
+    folder = tmp_path / "train"
+    claim_folder(folder, {"stage": "train"}, overwrite=False)
+    (folder / "model.pt").write_text("weeks of work")
+    with pytest.raises(ValueError, match="was made by train"):
+        claim_folder(folder, {"stage": "evaluate"}, overwrite=True)
+    for given in (str(folder / "model.pt"), [str(folder / "model.pt")]):
+        with pytest.raises(ValueError, match=r"model\.pt is to be read and lies in"):
+            claim_folder(folder, {"stage": "train", "teacher": given, "output_dir": str(folder)}, overwrite=True)
+    assert (folder / "model.pt").exists()
+
+
+@pytest.mark.parametrize("code", ["$__import__('pathlib').Path('ran').touch()", "@seed", "%seed"])
+def test_a_text_of_a_datalist_is_never_run_as_code(tmp_path, monkeypatch, code):
+    monkeypatch.chdir(tmp_path)
+    for name in ("modality", "datalist"):
+        with pytest.raises(ValueError, match=f"{name} must be plain"):
+            run_workflow("train", {name: code})
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("text", ["$__import__('pathlib').Path('ran').touch()", "@modality", "%modality"])
+def test_an_image_s_id_and_path_reach_the_workflow_as_they_are(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    entries = [{"id": text, "image": f"{text}.png", "label": f"{text}.png"}]
+    parser = open_workflow("train", {"train#dataset#data": entries, "warm_start": "none"}).parser
+    assert list(parser.get_parsed_content("train#dataset#data")) == entries
+    assert not Path("ran").exists()
+
+
+def test_a_setting_that_is_no_yaml_is_refused():
+    with pytest.raises(ValueError, match="--set takes a value in YAML"):
+        parse_setting("epochs=: [")

@@ -110,3 +110,9 @@ def test_entries_without_ids_are_told_apart_by_their_paths(images):
     bare = [{"image": entry["image"]} for entry in [*images, {"image": "/nowhere/gone.png"}]]
     found = TrainingDomain(bare, modality=MODALITY)(network)
     assert torch.equal(found["mean"], TrainingDomain(images, modality=MODALITY)(network)["mean"])
+
+
+def test_images_that_became_unreadable_cost_the_reference_and_not_the_training(images, tmp_path):
+    broken = [{**entry, "image": str(tmp_path / "gone.png")} for entry in images[FEWEST - 1 :]]
+    network = UNet(3, 2, (2, 4, 4, 8))
+    assert TrainingDomain([*images[: FEWEST - 1], *broken], modality=MODALITY)(network) == {}

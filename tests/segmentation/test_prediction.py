@@ -90,3 +90,12 @@ def test_the_record_names_model_and_count_and_no_path_of_a_patient(tmp_path):
     assert record["results"]["images"] == 3
     assert record["fingerprints"]["model"] == file_fingerprint(tmp_path / "model.pt")
     assert "/in/" not in json.dumps(record)
+
+
+def test_images_in_a_folder_of_the_drafts_name_keep_their_masks(tmp_path):
+    names = [*(f"review/{i}" for i in range(4)), *(str(i) for i in range(4))]
+    masks = {name: torch.full((3, 3), at % 2, dtype=torch.uint8) for at, name in enumerate(names)}
+    rows = write(tmp_path / "out", [result(name, f"/in/{name}.png", mask) for name, mask in masks.items()], classes=2)
+    assert len({row["mask"] for row in rows}) == 8
+    for row in rows:
+        np.testing.assert_array_equal(np.asarray(Image.open(row["mask"])) > 0, masks[row["id"]].numpy() > 0)

@@ -121,7 +121,8 @@ def test_a_teacher_that_is_not_there_is_refused(datalist, tmp_path):
 
 def test_a_pool_in_which_all_is_labelled_is_refused(teacher, datalist):
     labelled = dataclasses.replace(datalist, sections={**datalist.sections, "pool": datalist.sections["pool"][:3]})
-    for nothing in (labelled, [{"image": str(datalist.root / "4.png")}]):
+    picture = str(datalist.root / "4.png")
+    for nothing in (labelled, [{"image": picture, "label": picture}]):
         with pytest.raises(ValueError, match="no image without a label to teach on"):
             taught(teacher, nothing)
 
@@ -160,3 +161,12 @@ def test_pseudo_labels_beside_a_teacher_are_refused():
     lesson = TaughtImages(torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.zeros(5, 2, 4, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match="give one of them"):
         training_loader(Dataset(labelled_items(weight=1.0)), lesson, batch_size=6)
+
+
+def test_other_images_of_a_validation_patient_teach_nothing(teacher, datalist):
+    def grouped(entry: dict[str, str]) -> dict[str, str]:
+        return {**entry, "group": "one patient"} if entry["id"] in "28" else entry
+
+    sections = {name: tuple(map(grouped, entries)) for name, entries in datalist.sections.items()}
+    found = taught(teacher, dataclasses.replace(datalist, sections=sections))
+    assert found is not None and len(found) == 5
