@@ -19,7 +19,7 @@ PURITY_SAMPLE = 5_000  # balls looked at for delta; the share of pure ones is th
 _CLOSEST = 1e-6  # least radius, so that an image covers itself and its copies
 _ROWS = 4096
 _COLUMNS = 1024  # with 4096 rows 16 MiB of float32
-_AGAIN = 256  # balls counted again together
+_AGAIN = 16  # balls counted again together
 _PROGRESS_AFTER = 5  # seconds
 
 
