@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+OWN = {"output_dir", "evaluation_dir", "bundle_root", "run", "initialize"}  # what a command claims and tells of
+
 
 class CatalogueName(argparse.Action):
     """Keeps the name; for ``help`` and ``help:NAME`` it shows what there is and ends, as ``--help`` does.
@@ -69,7 +71,10 @@ def settings(args: argparse.Namespace, **overrides: Any) -> dict[str, Any]:
     modality = args.modality or datalist_modality(getattr(args, "datalist", None))
     if modality:
         found["modality"] = modality
-    return found | dict(parse_setting(text) for text in args.set)
+    given = dict(parse_setting(text) for text in args.set)
+    for name in sorted(OWN & given.keys()):
+        raise ValueError(f"--set {name} is the command's own to set: its --out says where results go, and it runs all")
+    return found | given
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -135,6 +135,8 @@ def test_trains_without_validation_and_with_fewer_images_than_a_batch(hospital, 
         (["--ssl-weights", "absent.pt"], "there is no weight file"),
         ([], "model_ssl_pretrained_spots.pt: run the pretrain"),
         (["--set", "learning_rate"], "name=value"),
+        (["--set", "output_dir=elsewhere"], "--set output_dir is the command's own to set"),
+        (["--set", "run=[]"], "--set run is the command's own"),
     ],
 )
 def test_a_mistake_ends_as_one_line_and_code_2(hospital, tmp_path, capsys, options, told):
