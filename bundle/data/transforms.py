@@ -79,8 +79,7 @@ class Compactd(MapTransform):
         """Keep the keys and ``KEPT``, and nothing else: paths and headers have no place in a batch."""
         kept: dict[Hashable, Any] = {name: data[name] for name in KEPT if name in data}
         for key in self.key_iterator(dict(data)):
-            value = torch.as_tensor(data[key]).detach()
-            value = value.as_tensor() if hasattr(value, "as_tensor") else value
+            value = torch.as_tensor(data[key]).detach().as_subclass(torch.Tensor)
             if value.dtype.is_floating_point:
                 value = value.clamp(0, 1).mul(255).round()
             kept[key] = _compact(value.to(torch.uint8))

@@ -126,7 +126,7 @@ def _masks(item: Item) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _plain(mask: Any) -> torch.Tensor:
-    return mask.as_tensor() if hasattr(mask, "as_tensor") else torch.as_tensor(mask)
+    return torch.as_tensor(mask).as_subclass(torch.Tensor)
 
 
 def _packed(mask: Any) -> np.ndarray:

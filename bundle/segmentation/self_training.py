@@ -20,11 +20,10 @@ from monai.data import DataLoader, Dataset
 from torch.nn.functional import one_hot
 from tqdm import tqdm
 
-from bundle.data.datalist import Datalist, entries_from
+from bundle.data.datalist import Datalist, entries_from, load_datalist
 from bundle.data.modality import Modality
 from bundle.data.read_ahead import ReadAhead
 from bundle.data.sampling import HalvesSampler, as_unit_range, endless_loader
-from bundle.data.split import group_of
 from bundle.data.transforms import preprocessing
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run import ranks
@@ -92,11 +91,11 @@ def taught_images(
         return None
     if not Path(teacher).is_file():
         raise ValueError(f"teacher: there is no file {teacher}; give the model.pt of an earlier training")
-    if isinstance(datalist, (Datalist, str, os.PathLike)):
-        held = entries_from(datalist, "validation")
-        known = {entry["id"] for entry in (*entries_from(datalist, "training"), *held)}
-        patients = {group_of(entry) for entry in held}
-        pool = [e for e in entries_from(datalist, "pool") if e["id"] not in known and group_of(e) not in patients]
+    if isinstance(datalist, (str, os.PathLike)):
+        datalist = load_datalist(datalist)
+    if isinstance(datalist, Datalist):
+        allowed = set(datalist.candidates()).difference(datalist.ids("training"))
+        pool = [entry for entry in datalist.section("pool") if entry["id"] in allowed]
     else:
         pool = [entry for entry in entries_from(datalist) if not entry.get("label")]
     drawn = numpy_stream(seed, "taught").permutation(len(pool))[:most]
