@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             _sheet(found, tree, modality).save(temporary)
         shutil.rmtree(folder / UNPACKED, ignore_errors=True)  # what archives hold is patients' data
         write_csv(folder / "files.csv", found.rows, COLUMNS)
-        quarantine.write(folder)
+        quarantine.write(folder, becomes=args.out)
         summary = {
             "files": len(found.rows),
             "usable_images": len(found.entries),

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             stream = numpy_stream(args.seed, "wrap", name)
             write_computed_radiograph(target, picture, stream, name=f"{args.seed}.{name}", patient=name)
         if quarantine.rows:
-            quarantine.write(folder)
+            quarantine.write(folder, becomes=args.out)
         record.write(folder)
     print(args.out)
     return 0

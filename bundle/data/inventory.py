@@ -114,13 +114,15 @@ def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *,
             continue
         named = path.name.lower().endswith(_suffixes(modality))
         # A hospital's export has no suffixes or any; so what no suffix speaks for is looked into.
-        if not named and not dicom.is_dicom(path):
+        if path.name.lower().endswith(pictures.UNREAD_SUFFIXES):
+            quarantine.add(tree.shown(path), "format that is not read: convert it to PNG")
+        elif not named and not dicom.is_dicom(path):
             other += 1
         elif not is_plain(tree.relative(path)):
             reason = "name with a line break, a control character or bytes that are no UTF-8: rename it"
             quarantine.add(tree.shown(path), reason)
         elif not tree.holds(path):
-            quarantine.add(tree.shown(path), "link that leaves the data root")
+            quarantine.add(tree.shown(path), "link that leaves the data root: copy the file itself (cp -L)")
         else:
             found.append(path)
     if other:

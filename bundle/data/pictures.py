@@ -15,6 +15,7 @@ from bundle.data.grayscale import stretch
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+UNREAD_SUFFIXES = (".webp", ".jp2", ".j2k", ".heic", ".heif", ".avif", ".gif")  # what else a picture may come as
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # and no format for which PIL would start another program
 MAX_PIXELS = 80_000_000  # twice the largest radiograph or camera picture in use; more is a bomb or a whole slide
 SHALLOW = 1 << 14  # 16-bit pixels below it are 14 bits of a detector or less, which nearly black pictures would show

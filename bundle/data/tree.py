@@ -5,6 +5,7 @@ What a zip archive holds is unpacked elsewhere and known by its path below the r
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Collection, Iterator
@@ -14,9 +15,12 @@ from bundle.data import archive, dicom
 from bundle.data.frames import split_frame
 from bundle.data.pictures import UnreadableImage
 from bundle.run.quarantine import Quarantine
+from bundle.run.record import FILE_NAME as RECORD
+from bundle.run.workflow import REQUEST
 
 logger = logging.getLogger(__name__)
 
+DRAWN = ("infer", "evaluate")  # stages whose output is pictures that are no images of anybody
 UNPACKED = "unpacked"  # the folder of what archives hold, beside the datalist or the masks
 
 
@@ -122,14 +126,36 @@ def root_of(relative: str, root: Path, unpacked: Path | None) -> Path:
 
 
 def walk(folder: Path, leave_out: Collection[Path] = ()) -> Iterator[Path]:
-    """All files below ``folder``, sorted within each folder, but hidden ones and those below ``leave_out``."""
+    """All files below ``folder``, sorted within each folder.
+
+    Left out are hidden ones, those below ``leave_out``, and the masks and drawings that a run has written into a folder
+    below: they would be taken for further images.
+    """
     for place, folders, names in os.walk(folder):
         here = Path(place)
+        if here != folder and (stage := _drawn_by(here, names)):
+            logger.warning("%s holds what %s has written and is not looked into", here, stage)
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name not in leave_out)
         for name in folders:
             if (here / name).is_symlink():
-                logger.warning("%s is a link to a folder and is not followed", here / name)
+                logger.warning(
+                    "%s is a link to a folder and is not followed; copy the folder itself (cp -rL)", here / name
+                )
         yield from (here / name for name in sorted(names) if not name.startswith("."))
+
+
+def _drawn_by(folder: Path, names: Collection[str]) -> str | None:
+    """The stage, one of ``DRAWN``, whose output a folder of these files is; None where it is none's."""
+    for name in {RECORD, REQUEST}.intersection(names):
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and content.get("stage") in DRAWN:
+            return str(content["stage"])
+    return None
 
 
 def _disc_name(path: Path) -> str:

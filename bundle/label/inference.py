@@ -10,11 +10,12 @@ from monai.data.meta_tensor import MetaTensor
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.transform.writer import Writer
 
+from bundle.data.pictures import SUFFIXES as PICTURES
 from bundle.data.pictures import UnreadableImage
 from bundle.label.models import PackagedModel
 from bundle.label.uploads import Refused
 from bundle.numerics import prepare_network
-from bundle.segmentation.prediction import PICTURES, result_suffix
+from bundle.segmentation.prediction import result_suffix
 
 
 class PredrawTask(BundleInferTask):

@@ -33,6 +33,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("temperature",), ("above 0", lambda value: value > 0)),
     **dict.fromkeys(("warmup", "momentum"), ("0 to 1", lambda value: 0 <= value <= 1)),
     **dict.fromkeys(("dropout",), ("at least 0 and below 1", lambda value: 0 <= value < 1)),
+    **dict.fromkeys(("refuse_below",), ("a confidence from 0 to 1, or null", lambda value: 0 <= value <= 1)),
 }
 _PLAIN = (bool, int, float, list, dict, type(None))  # what else a YAML file can hold
 _COUNTS = ("epochs",)  # knobs whose default is an expression
@@ -141,19 +142,39 @@ def _check_value(name: str, value: Any, default: Any) -> None:
     if name in _CHOICES:
         choices = pkgutil.resolve_name(_CHOICES[name])
         _require(value in choices, name, f"one of {', '.join(choices)}", value)
+    elif name == "device":
+        _require(not isinstance(value, _PLAIN) and _is_device(value), name, "a device there is: cpu, cuda:0", value)
+    elif name == "model":
+        # It is read after the images were looked for, and a folder of results would be begun for nothing.
+        for file in value if isinstance(value, (list, tuple)) else [value]:
+            _require(Path(str(file)).is_file(), name, "a weight file that is there", str(file))
     elif isinstance(default, bool):
         _require(isinstance(value, bool), name, "true or false", value)
     elif name in _COUNTS or (isinstance(default, int) and not computed):
         _require(isinstance(value, int) and not isinstance(value, bool), name, "a whole number", value)
     elif isinstance(default, float):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        _require(number and math.isfinite(value), name, "a finite number", value)
+        _require(_is_number(value) and math.isfinite(value), name, "a finite number", value)
     elif isinstance(default, str) and not computed:
         # Python code may give the object that the text would name, such as a Modality.
         _require(isinstance(value, str) or not isinstance(value, _PLAIN), name, "a text", value)
-    if name in _RANGES:
+    if name in _RANGES and not (value is None and default is None):
         rule, holds = _RANGES[name]
-        _require(holds(value), name, rule, value)
+        _require(_is_number(value) and holds(value), name, rule, value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_device(value: Any) -> bool:
+    """Whether torch knows ``value`` as a device, and this machine has it."""
+    import torch
+
+    try:
+        torch.empty(0, device=value)
+    except (RuntimeError, AssertionError, TypeError):
+        return False
+    return True
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

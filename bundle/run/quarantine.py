@@ -45,9 +45,14 @@ class Quarantine:
         kinds = ", ".join(f"{n} × {kind}" for kind, n in self.counts().items())
         return f"{len(self)} set aside" + (f" ({kinds})" if kinds else "")
 
-    def write(self, folder: str | os.PathLike[str]) -> Path:
-        """Write ``quarantine.csv`` (path, reason) into ``folder``, also when empty: an old one would mislead."""
-        return self._write(folder, self.rows)
+    def write(self, folder: str | os.PathLike[str], *, becomes: str | os.PathLike[str] | None = None) -> Path:
+        """Write ``quarantine.csv`` (path, reason) into ``folder``, also when empty: an old one would mislead.
+
+        Args:
+            folder: where it goes.
+            becomes: the name that the folder will have, where it has a temporary one.
+        """
+        return self._write(folder, self.rows, becomes or folder)
 
     def append(self, folder: str | os.PathLike[str]) -> Path:
         """Add the rows to the ``quarantine.csv`` that an earlier step of the same run has written."""
@@ -56,10 +61,10 @@ class Quarantine:
         if file.is_file():
             with file.open(newline="", encoding="utf-8") as handle:
                 earlier = list(csv.DictReader(handle))
-        return self._write(folder, earlier + self.rows)
+        return self._write(folder, earlier + self.rows, folder)
 
-    def _write(self, folder: str | os.PathLike[str], rows: list[dict[str, str]]) -> Path:
+    def _write(self, folder: str | os.PathLike[str], rows: list[dict[str, str]], shown: str | os.PathLike[str]) -> Path:
         path = write_csv(Path(folder) / FILE_NAME, rows, ["path", "reason"])
         if self.rows:
-            logger.warning("%s; see %s", self.summary(), path)
+            logger.warning("%s; see %s", self.summary(), Path(shown) / FILE_NAME)
         return path

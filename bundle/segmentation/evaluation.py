@@ -19,7 +19,7 @@ from bundle.report.overlays import overlay
 from bundle.run import ranks
 from bundle.run.atomic import atomic_file, write_csv, write_json
 from bundle.run.quarantine import Quarantine
-from bundle.run.record import RunRecord, file_fingerprint
+from bundle.run.record import RunRecord, entries_fingerprint, file_fingerprint
 from bundle.segmentation.each_image import EachImage, Item, Row
 from bundle.segmentation.metrics import SCORES, score_image, summarise
 from bundle.segmentation.subgroups import GROUP_COLUMNS, case_of, subgroups, summarise_groups
@@ -93,7 +93,11 @@ class WriteEvaluation(EachImage):
         summary["groups"] = groups
         summary["settings"] = self.settings
         write_json(self.folder / "summary.json", summary)
-        self._record.content["fingerprints"]["model"] = file_fingerprint(self.model)
+        scored = {row["id"] for row in self.rows}
+        entries: list[Item] = engine.data_loader.dataset.data  # type: ignore[attr-defined]
+        data = entries_fingerprint(entry for entry in entries if entry["id"] in scored)
+        inputs = {"model": file_fingerprint(self.model), "data": data}
+        self._record.content["fingerprints"].update(inputs)
         self._record.note("summary", {name: summary[name] for name in ("n", *SCORES)})
         self._record.write(self.folder)
         logger.info(

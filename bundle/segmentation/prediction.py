@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import logging
 import os
@@ -17,6 +18,7 @@ from bundle.data.dicom import is_dicom
 from bundle.data.identity import path_of_id
 from bundle.data.masks import write_mask
 from bundle.data.modality import Modality
+from bundle.data.pictures import SUFFIXES as PICTURES
 from bundle.data.pictures import UnreadableImage
 from bundle.run import ranks
 from bundle.run.atomic import atomic_file, write_csv
@@ -27,9 +29,7 @@ from bundle.segmentation.trust import COLUMNS, Trust
 
 logger = logging.getLogger(__name__)
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-
+TABLE = "predictions.csv"
 REVIEW = "review"  # folder, and table, of what is left to a person
 
 
@@ -130,6 +130,21 @@ class WritePredictions(EachImage):
         row = {"id": item["id"], "image": str(source), "mask": str(target), **told}
         return {**row, "refused": "; ".join(doubts)}
 
+    def _tell_of_orphans(self) -> None:
+        """Say so where masks of an earlier run lie here whose image was not among this run's: none is removed."""
+        table = self.folder / TABLE
+        if not table.is_file():
+            return
+        with table.open(newline="", encoding="utf-8") as handle:
+            earlier = {row["mask"] for row in csv.DictReader(handle)}
+        orphans = [mask for mask in earlier - {row["mask"] for row in self.rows} if Path(mask).is_file()]
+        self._record.note("earlier_masks", len(orphans))
+        if orphans:
+            logger.warning(
+                "%s holds %d masks of an earlier run whose image was not found now; %s does not list them",
+                *(self.folder, len(orphans), TABLE),
+            )
+
     def _write_dicom(self, identifier: str, source: Path, mask: np.ndarray) -> None:
         """Write ``mask``, (rows, columns), as the DICOM objects asked for, or set its image aside."""
         assert self.modality is not None
@@ -171,7 +186,8 @@ class WritePredictions(EachImage):
     @ranks.only_first
     def _write_tables(self) -> None:
         columns = ["id", "image", "mask", *COLUMNS, "refused"]
-        write_csv(self.folder / "predictions.csv", self.rows, columns)
+        self._tell_of_orphans()
+        write_csv(self.folder / TABLE, self.rows, columns)
         if self.refuse_below is not None:
             refused = [row for row in self.rows if row["refused"]]
             # The most doubtful first: whoever has little time looks at these.

@@ -28,6 +28,7 @@ from bundle.data.transforms import preprocessing
 from bundle.numerics import PrecisionInferer, prepare_network
 from bundle.run import ranks
 from bundle.run.collectives import gather
+from bundle.run.record import content_fingerprint, file_fingerprint
 from bundle.run.seeds import numpy_stream
 from bundle.segmentation.fine_tuned import load_fine_tuned
 from bundle.segmentation.mirroring import MirroredInferer
@@ -45,11 +46,12 @@ class TaughtImages(Dataset):
     Args:
         images: (N, C, S, S) uint8.
         beliefs: (N, labels, S, S) uint8, probabilities in 0..255.
+        fingerprint: of the teacher and of the images that it looked at.
     """
 
-    def __init__(self, images: torch.Tensor, beliefs: torch.Tensor) -> None:
+    def __init__(self, images: torch.Tensor, beliefs: torch.Tensor, fingerprint: str = "") -> None:
         super().__init__([])
-        self.images, self.beliefs = images, beliefs
+        self.images, self.beliefs, self.fingerprint = images, beliefs, fingerprint
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,7 +126,8 @@ def taught_images(
             "leave the teacher out"
         )
     logger.info("%d images of the pool teach along, as %s sees them", len(seen), teacher)
-    return TaughtImages(seen.cpu(), believed.cpu())
+    looked_at = content_fingerprint(entry["id"] for entry in entries)
+    return TaughtImages(seen.cpu(), believed.cpu(), f"{file_fingerprint(teacher)} on {looked_at}")
 
 
 class LabelledAndTaught(Dataset):

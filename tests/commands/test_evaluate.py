@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from bundle.commands import run_verb
-from bundle.data.datalist import load_datalist
-from bundle.run.record import file_fingerprint
+from bundle.data.datalist import entries_from, load_datalist
+from bundle.run.record import entries_fingerprint, file_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_every_labelled_image_has_a_row_under_its_id(hospital, evaluation):
         assert 0 <= float(row["hd95"]) <= np.hypot(44, 44)
 
 
-def test_the_summary_is_that_of_the_rows(evaluation, trained):
+def test_the_summary_is_that_of_the_rows(hospital, evaluation, trained):
     summary = json.loads((evaluation / "summary.json").read_text())
     dice = [float(row["dice"]) for row in rows(evaluation)]
     assert summary["n"] == 14 and summary["dice"]["mean"] == pytest.approx(np.mean(dice), abs=1e-4)
@@ -46,7 +46,9 @@ def test_the_summary_is_that_of_the_rows(evaluation, trained):
     worst = [case["dice"] for case in summary["cases"]["worst"]]
     assert worst == sorted(dice)[: len(worst)]
     record = json.loads((evaluation / "run.json").read_text())
-    assert record["fingerprints"]["model"] == file_fingerprint(trained / "model.pt")
+    scored = entries_from(hospital.datalist, "pool", labelled=True)
+    inputs = {"model": file_fingerprint(trained / "model.pt"), "data": entries_fingerprint(scored)}
+    assert record["fingerprints"] == inputs
 
 
 def test_groups_of_images_have_their_own_scores(hospital, evaluation):

@@ -271,3 +271,43 @@ def test_images_in_an_archive_have_masks(chest, tmp_path):
         assert row["image"] == str(out / "unpacked" / "ward.zip" / "deep" / "a")
         assert nibabel.load(row["mask"]).shape == (56, 40, 1)
         assert [Path(row["path"]).name for row in table(out / "quarantine.csv")] == ["leaves.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--model", "absent.pt"], "model must be a weight file that is there, got"),
+        (["--set", "device=foo"], "device must be a device there is: cpu, cuda:0, got 'foo'"),
+        (["--set", "device=3"], "device must be a device there is: cpu, cuda:0, got 3"),
+        (["--set", "refuse_below=abc"], "refuse_below must be a confidence from 0 to 1, or null, got 'abc'"),
+        (["--refuse-below", "1.5"], "refuse_below must be a confidence from 0 to 1, or null, got 1.5"),
+    ],
+)
+def test_a_slip_in_a_value_is_told_before_anything_is_written(chest, tmp_path, capsys, more, told):
+    arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt"), "--out", str(tmp_path / "out")]
+    assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml"), *more]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"infer: {told}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_may_be_named(chest, tmp_path):
+    arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt"), "--out", str(tmp_path / "out")]
+    arguments += ["--set", "device=cpu", "--set", "refuse_below=null"]
+    assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml")]) == 0
+    assert len(table(tmp_path / "out" / "predictions.csv")) == 3
+
+
+def test_a_mask_whose_image_has_gone_stays_and_is_told_of(chest, tmp_path, caplog):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for name in "ab":
+        Image.fromarray(np.full((20, 30), 90, np.uint8)).save(images / f"{name}.png")
+    arguments = ["--images", str(images), "--model", str(chest / "model.pt"), "--out", str(out)]
+    arguments += ["--modality", str(chest / "chest.yaml")]
+    assert run_verb("infer", arguments) == 0
+    assert "earlier run" not in caplog.text
+    (images / "b.png").unlink()
+    assert run_verb("infer", arguments) == 0
+    assert (out / "b.png").is_file() and [row["id"] for row in table(out / "predictions.csv")] == ["a"]
+    assert "holds 1 masks of an earlier run" in caplog.text
+    assert json.loads((out / "run.json").read_text())["results"]["earlier_masks"] == 1

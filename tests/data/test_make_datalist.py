@@ -117,7 +117,14 @@ def test_a_link_out_of_the_root_is_set_aside(tmp_path):
     (tmp_path / "images" / "b.png").symlink_to(draw(tmp_path / "elsewhere.png"))
     datalist, reasons = make(tmp_path)
     assert datalist.ids("pool") == ["a"]
-    assert reasons == {"b.png": "link that leaves the data root"}
+    assert reasons == {"b.png": "link that leaves the data root: copy the file itself (cp -L)"}
+
+
+def test_a_picture_in_a_format_that_is_not_read_is_set_aside(tmp_path):
+    draw(tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "b.WEBP").write_bytes(b"RIFF")
+    _, reasons = make(tmp_path)
+    assert reasons == {"b.WEBP": "format that is not read: convert it to PNG"}
 
 
 def test_patients_of_a_rule_are_not_split(tmp_path):

@@ -15,7 +15,7 @@ from pydicom.fileset import FileSet
 from bundle.commands import run_verb
 from bundle.data.datalist import load_datalist
 from bundle.data.reader import read_image
-from bundle.data.tree import ImageTree
+from bundle.data.tree import ImageTree, walk
 from bundle.run.quarantine import Quarantine
 from tests.data.conftest import make_dicom
 
@@ -157,3 +157,20 @@ def test_every_frame_is_an_image_of_its_own_when_asked_for(tmp_path):
     np.testing.assert_allclose(means, stack.mean(axis=(1, 2)) / 4095, atol=1e-3)
     assert len(set(first.ids("pool")) & set(every.ids("pool"))) == 1, "a single frame keeps its id"
     assert table(out.parent / "quarantine.csv") == {"ct.dcm": "other modality: CT (Computed Radiography Image Storage)"}
+
+
+@pytest.mark.parametrize("stage", ["infer", "evaluate"])
+@pytest.mark.parametrize("table", ["run.json", "request.json"])
+def test_masks_and_drawings_of_an_earlier_run_are_no_images_and_other_folders_with_a_record_are(
+    tmp_path, caplog, stage, table
+):
+    for folder, made_by in (("results", stage), ("demo", "make_demo")):
+        (tmp_path / folder / "deeper").mkdir(parents=True)
+        (tmp_path / folder / "deeper" / "a.png").write_bytes(b"")
+        (tmp_path / folder / table).write_text(json.dumps({"stage": made_by}))
+    (tmp_path / "run.json").write_text("no JSON")
+    found = {path.relative_to(tmp_path).as_posix() for path in walk(tmp_path)}
+    assert found == {"run.json", "demo/deeper/a.png", f"demo/{table}"}
+    assert f"results holds what {stage} has written" in caplog.text
+    below = {path.name for path in walk(tmp_path / "results")}
+    assert below == {"a.png", table}, "a folder that is asked for itself is looked into"

@@ -26,6 +26,13 @@ def test_names_the_path_below_the_root_and_the_reason_on_one_line(tmp_path, capl
     assert "2 set aside" in caplog.text and str(path) in caplog.text
 
 
+def test_a_table_in_a_folder_with_a_temporary_name_is_told_by_the_name_that_it_will_have(tmp_path, caplog):
+    aside = Quarantine()
+    aside.add("a.png", "cut")
+    assert aside.write(tmp_path / ".out.tmp", becomes=tmp_path / "out") == tmp_path / ".out.tmp" / "quarantine.csv"
+    assert str(tmp_path / "out" / "quarantine.csv") in caplog.text and ".tmp" not in caplog.text
+
+
 def test_counts_by_kind_of_reason():
     aside = Quarantine()
     for name, reason in (("a", "broken: x"), ("b", "broken: y"), ("c", "copy of d")):

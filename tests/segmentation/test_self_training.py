@@ -17,6 +17,7 @@ from bundle.data.datalist import Datalist
 from bundle.data.modality import Augmentation, Modality
 from bundle.data.transforms import preprocessing
 from bundle.network import UNet
+from bundle.run.record import file_fingerprint
 from bundle.segmentation.self_training import LabelledAndTaught, TaughtImages, taught_images, training_loader
 from bundle.weights import save_weights
 
@@ -85,6 +86,15 @@ def test_of_a_large_pool_a_seeded_draw_is_taken_whatever_the_order(teacher, data
     assert first is not None and again is not None and other is not None
     assert len(first) == 3 and torch.equal(first.images, again.images)
     assert not torch.equal(first.images, other.images)
+
+
+def test_the_fingerprint_tells_the_teacher_and_the_images_it_looked_at(unet, teacher, datalist, tmp_path):
+    save_weights(tmp_path / "other.pt", unet, {"modality": "spots", "size": 32, "seed": 1})
+    smaller = dataclasses.replace(datalist, sections={**datalist.sections, "pool": datalist.sections["pool"][:-1]})
+    found = [taught(teacher, datalist), taught(teacher, datalist), taught(tmp_path / "other.pt", datalist)]
+    first, again, another, fewer = (each.fingerprint for each in [*found, taught(teacher, smaller)] if each)
+    assert first == again and len({first, another, fewer}) == 3
+    assert first.startswith(file_fingerprint(teacher))
 
 
 def test_an_image_that_cannot_be_read_any_more_is_left_out_and_counted(teacher, datalist, caplog):
