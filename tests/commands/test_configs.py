@@ -11,6 +11,7 @@ from monai.bundle import ConfigWorkflow
 from bundle.commands import run_verb
 from bundle.data.modality import available_modalities
 from bundle.run.workflow import CONFIGS
+from tests.commands import stages
 
 
 @pytest.mark.parametrize("stage", ["infer", "train", "evaluate"])
@@ -55,3 +56,9 @@ def test_an_empty_section_is_told_and_makes_nothing(hospital, trained, tmp_path,
     assert run_verb(verb, [*arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(f"{verb}: section ") and "has no image; pool, test have" in error
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "embed", "train", "evaluate", "infer"])
+def test_a_device_may_be_named_by_its_text(stage, stocked, tmp_path):
+    arguments = stages.arguments(stage, stocked, tmp_path / "out")
+    assert run_verb(stage, [*arguments, "--set", "device=cpu"]) == 0

@@ -290,13 +290,6 @@ def test_a_slip_in_a_value_is_told_before_anything_is_written(chest, tmp_path, c
     assert not (tmp_path / "out").exists()
 
 
-def test_a_device_may_be_named(chest, tmp_path):
-    arguments = ["--images", str(chest / "archive"), "--model", str(chest / "model.pt"), "--out", str(tmp_path / "out")]
-    arguments += ["--set", "device=cpu", "--set", "refuse_below=null"]
-    assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml")]) == 0
-    assert len(table(tmp_path / "out" / "predictions.csv")) == 3
-
-
 def test_a_mask_whose_image_has_gone_stays_and_is_told_of(chest, tmp_path, caplog):
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
