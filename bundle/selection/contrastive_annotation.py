@@ -92,16 +92,16 @@ def _farthest(pool: Pool, clustering: Clustering, start: str) -> Within:
     centrality = distance_to_centre(pool.unit, clustering)
 
     def within(cluster: int, rows: NDArray[np.intp], count: int) -> list[Pick]:
-        labelled = np.flatnonzero(pool.labelled[rows])
-        first = int((np.argmin if start == "medoid" else np.argmax)(centrality[rows]))
-        found, distances = farthest_point_sampling(pool.unit[rows], count, start_from=labelled, first=first)
+        labelled = rows[pool.labelled[rows]]
+        first = int(rows[(np.argmin if start == "medoid" else np.argmax)(centrality[rows])])
+        found, distances = farthest_point_sampling(pool.unit, count, among=rows, start_from=labelled, first=first)
         picks = [
-            Pick(int(rows[row]), float(distance), f"farthest point in cluster {cluster + 1}", cluster)
+            Pick(int(row), float(distance), f"farthest point in cluster {cluster + 1}", cluster)
             for row, distance in zip(found, distances, strict=True)
         ]
         if not len(labelled):
             name = "medoid of" if start == "medoid" else "farthest from the centre of"
-            picks[0] = Pick(int(rows[first]), float(centrality[rows[first]]), f"{name} cluster {cluster + 1}", cluster)
+            picks[0] = Pick(first, float(centrality[first]), f"{name} cluster {cluster + 1}", cluster)
         return picks
 
     return within

@@ -21,8 +21,9 @@ def farthest_point_sampling(
     vectors: NDArray[np.float32],
     count: int,
     *,
+    among: NDArray[np.intp] | None = None,
     start_from: Sequence[int] | NDArray[np.intp] = (),
-    first: int = 0,
+    first: int | None = None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Pick ``count`` rows, each the farthest from its nearest neighbour among those already chosen.
 
@@ -39,34 +40,36 @@ def farthest_point_sampling(
     Args:
         vectors: (N, D) float32.
         count: number of rows to pick, 0 to N less those of ``start_from``.
-        start_from: rows that are already chosen; they repel the picks and are not picked.
-        first: the first pick where ``start_from`` is empty.
+        among: the rows that there are, ascending, such as those of a cluster; no copy is made of them. All by default.
+        start_from: rows out of these that are already chosen; they repel the picks and are not picked.
+        first: the first pick where ``start_from`` is empty; the first row by default.
 
     Returns:
         The rows picked, (count,), in order; and the Euclidean distance of each to the nearest one chosen before it,
         (count,), infinite for the first where there was none.
     """
-    before = np.unique(np.asarray(start_from, dtype=np.intp))
-    if not 0 <= count <= len(vectors) - len(before):
-        raise ValueError(f"count must be 0 to {len(vectors) - len(before)}, the rows not chosen yet, got {count}")
+    rows = np.arange(len(vectors)) if among is None else among
+    before = np.searchsorted(rows, np.unique(np.asarray(start_from, dtype=np.intp)))  # all below are places in ``rows``
+    if not 0 <= count <= len(rows) - len(before):
+        raise ValueError(f"count must be 0 to {len(rows) - len(before)}, the rows not chosen yet, got {count}")
     if count == 0:
         return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float32)
-    given = before if len(before) else np.array([first], dtype=np.intp)
+    given = before if len(before) else np.array([0 if first is None else np.searchsorted(rows, first)])
     total = len(before) + count
     squares = np.full(total, np.inf)
     bar = tqdm(total=total - len(given), desc="farthest points", delay=_PROGRESS_AFTER, disable=None, leave=False)
     with one_thread_each(), bar as progress:  # most products are too small to share
-        search = _Search(vectors, given, total)
+        search = _Search(vectors, rows, given, total)
         for rank in range(len(given), total):
             row, squares[rank] = search.farthest()
             if squares[rank] == 0.0:  # all that is left repeats what is chosen
-                left = np.setdiff1d(np.arange(len(vectors)), search.chosen[:rank])
+                left = np.setdiff1d(np.arange(len(rows)), search.chosen[:rank])
                 search.chosen[rank:] = left[: total - rank]
                 squares[rank:] = 0.0
                 break
             search.choose(row)
             progress.update()
-    return search.chosen[len(before) :], np.sqrt(squares[len(before) :]).astype(np.float32)
+    return rows[search.chosen[len(before) :]], np.sqrt(squares[len(before) :]).astype(np.float32)
 
 
 class _Search:
@@ -76,17 +79,20 @@ class _Search:
     two to entries of at most 1, whose squares do not overflow.
 
     Args:
-        vectors: (N, D) float32.
+        vectors: (M, D) float32.
+        rows: (N,) of these that there are. Every row below is a place among them.
         given: rows chosen before.
         total: rows that will have been chosen in the end, those given included.
     """
 
-    def __init__(self, vectors: NDArray[np.float32], given: NDArray[np.intp], total: int) -> None:
-        n, dimensions = vectors.shape
-        self._vectors = vectors
-        self._mean, self._scale = _frame(vectors)
-        blocks = (self._framed(rows) for rows in _blocks(n, _BLOCK_ROWS))
-        self._norms = np.concatenate([np.einsum("ij,ij->i", rows, rows, dtype=np.float64) for rows in blocks])
+    def __init__(
+        self, vectors: NDArray[np.float32], rows: NDArray[np.intp], given: NDArray[np.intp], total: int
+    ) -> None:
+        n, dimensions = len(rows), vectors.shape[1]
+        self._vectors, self._rows = vectors, rows
+        self._mean, self._scale = _frame(vectors, rows)
+        blocks = (self._framed(part) for part in _blocks(n, _BLOCK_ROWS))
+        self._norms = np.concatenate([np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in blocks])
         self._norms = self._norms.astype(np.float32)
         # Products of D terms, norms, shift and sum are rounded by c (|x|² + |p|²) at most (Higham 2002, section 3.1),
         # and |p|² is at most 2 |x|² + 2 d², so d² is within 3 c |x|² + 2 c d² of what is computed.
@@ -166,7 +172,8 @@ class _Search:
                 in_question = (squares - slack) / (1 + self._stretch) <= nearest[:, None]
                 for pairs in _parts(np.argwhere(in_question), _BLOCK_ROWS):
                     row, point = part[pairs[:, 0]], self.chosen[since + pairs[:, 1]]
-                    difference = np.subtract(self._vectors[row], self._vectors[point], dtype=np.float64)
+                    ends = (self._vectors[self._rows[end]] for end in (row, point))
+                    difference = np.subtract(*ends, dtype=np.float64)
                     difference *= self._scale
                     np.minimum.at(self._exact, row, np.einsum("ij,ij->i", difference, difference))
         self._verified[rows] = self._found
@@ -191,17 +198,18 @@ class _Search:
         return np.where(near < 0, np.float32(-1), lower), np.where(near < 0, np.float32(-1), upper)
 
     def _framed(self, rows: NDArray[np.intp] | slice) -> NDArray[np.float32]:
-        framed = self._vectors[rows] - self._mean
+        framed = self._vectors[self._rows[rows]]
+        framed -= self._mean
         framed *= np.float32(self._scale)
         return framed
 
 
-def _frame(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Mean of the rows (D,), and the power of two that brings all entries to at most 1 about it."""
-    blocks = _blocks(len(vectors), _BLOCK_ROWS)
-    total = np.sum([vectors[rows].sum(axis=0, dtype=np.float64) for rows in blocks], axis=0)
-    mean = (total / len(vectors)).astype(np.float32)
-    largest = max(float(np.abs(vectors[rows] - mean).max()) for rows in blocks)
+def _frame(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], float]:
+    """Mean of the ``rows`` (D,), and the power of two that brings all entries to at most 1 about it."""
+    parts = _parts(rows, _BLOCK_ROWS)
+    total = np.sum([vectors[part].sum(axis=0, dtype=np.float64) for part in parts], axis=0)
+    mean = (total / len(rows)).astype(np.float32)
+    largest = max(float(np.abs(vectors[part] - mean).max()) for part in parts)
     return mean, float(2.0 ** min(126.0, -np.ceil(np.log2(largest)))) if largest > 0 else 1.0  # float32 ends there
 
 

@@ -58,6 +58,19 @@ def test_distances_are_to_the_nearest_one_chosen_before():
     assert distances.tolist() == [np.inf, 10.0, 4.0, 3.0]
 
 
+@pytest.mark.parametrize("start_from", [[], [7, 900]])
+def test_among_some_rows_the_picks_are_those_of_a_table_of_these_alone(start_from):
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(1000, 5)).astype(np.float32) + np.float32(50)
+    rows = np.union1d(rng.choice(1000, 400, replace=False), [7, 20, 900])
+    picks, distances = farthest_point_sampling(vectors, 60, among=rows, start_from=start_from, first=20)
+    places = [int(np.searchsorted(rows, row)) for row in start_from]
+    first = int(np.searchsorted(rows, 20))
+    alone, expected = farthest_point_sampling(vectors[rows], 60, start_from=places, first=first)
+    assert picks.tolist() == rows[alone].tolist() and distances.tolist() == expected.tolist()
+    assert bool(start_from) == (picks[0] != 20)
+
+
 def test_refuses_more_than_there_are():
     with pytest.raises(ValueError, match="0 to 2"):
         farthest_point_sampling(np.zeros((3, 2), np.float32), 3, start_from=[1])
