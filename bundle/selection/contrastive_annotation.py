@@ -67,7 +67,8 @@ def contrastive_annotation(
         start: first image of a cluster without labels: ``"medoid"``, the member with the least sum of squared distances
             to the others, which is the one nearest to the centre; or ``"farthest"`` from the centre, as published.
         within: ``"fps"`` as published, or ``"random"``, the paper's ablation (-0.8 and -1.5 Dice points).
-        n_init: restarts of K-means; 10 was scikit-learn's default when the paper was written.
+        n_init: restarts of K-means, of more than 50 000 images on a sample of them, see ``kmeans``; 10 was
+            scikit-learn's default when the paper was written.
     """
     require_whole("n_init", n_init, least=1)
     require_choice("quota", quota, QUOTAS)

@@ -5,25 +5,25 @@ With S the images taken and s a similarity of 0 to 1, the coverage of M images i
     C(S) = 1 / M  sum over i  of  max over j in S of s(i, j),    0 where S is empty.
 
 It is monotone and submodular: an image adds less, the more there are. So the greedy order reaches 1 - 1/e of the best
-coverage of any budget (Nemhauser, Wolsey and Fisher 1978, doi:10.1007/BF01588971), and what an image would have added
-in an earlier step bounds what it adds now: the lazy greedy search (Minoux 1978, doi:10.1007/BFb0006528) looks again
-only at images whose bound reaches the best.
+coverage of any budget (Nemhauser, Wolsey and Fisher 1978, doi:10.1007/BF01588971), and the search for it may be lazy.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bundle.selection.lazy_greedy import greatest_gain
 from bundle.selection.similarity import ONE, Kernel, lattice_points, similarity, similarity_matrix
 from bundle.selection.strategy import Pick, Pool, Ranking
 
 SAMPLE = 20_000  # images; their similarities take 1.5 GiB, and the authors of MaxHerding draw 35 000 for a large GPU
-_CHUNK = 64  # images looked at again together; more are often looked at in vain
+_CHUNK = 64  # images looked at again together
 _BLOCK = 1024  # labelled images whose similarities are held together
 _PROGRESS_AFTER = 5  # seconds
 
@@ -93,27 +93,18 @@ def cover_greedily(
     taken = np.empty(count, dtype=np.intp)
     added = np.empty(count)
     for rank in tqdm(range(count), desc="coverage", delay=_PROGRESS_AFTER, disable=None, leave=False):
-        before = covered.sum(dtype=np.float64)
-        order = np.argsort(-bounds, kind="stable")
-        best, first = -1.0, len(matrix)
-        for start in range(0, len(order), _CHUNK):
-            chunk = order[start : start + _CHUNK]
-            # A tie matters only to a smaller index: copies, all bounded alike, are not looked at one by one.
-            bound = bounds[chunk]
-            chunk = chunk[(bound >= 0) & ((bound > best) | ((bound == best) & (chunk < first)))]
-            if not len(chunk):
-                break
-            gains = np.maximum(matrix[chunk], covered).sum(axis=1, dtype=np.float64) - before
-            bounds[chunk] = gains
-            if gains.max() >= best:
-                smallest = int(chunk[gains == gains.max()].min())
-                first = smallest if gains.max() > best else min(first, smallest)
-                best = float(gains.max())
-        taken[rank] = first
-        added[rank] = best / (float(ONE) * len(matrix))
-        covered = np.maximum(covered, matrix[first])
-        bounds[first] = -1
+        best = greatest_gain(bounds, functools.partial(_gains, matrix, covered), at_once=_CHUNK)
+        taken[rank] = best
+        added[rank] = bounds[best] / (float(ONE) * len(matrix))
+        covered = np.maximum(covered, matrix[best])
+        bounds[best] = -1
     return taken, added
+
+
+def _gains(matrix: NDArray[np.float32], covered: NDArray[np.float32], images: NDArray[np.intp]) -> NDArray[np.float64]:
+    """What each of ``images`` adds to the sum of similarities, in units of 1 / ONE."""
+    found: NDArray[np.float64] = np.maximum(matrix[images], covered).sum(axis=1, dtype=np.float64)
+    return found - covered.sum(dtype=np.float64)
 
 
 def rank_by_cover(pool: Pool, budget: int, sample: Sample, kernel: Kernel, diagnostics: dict[str, Any]) -> Ranking:

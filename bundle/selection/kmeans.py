@@ -28,7 +28,7 @@ def kmeans_draw(pool: Pool, budget: int, *, normalise: bool = True, n_init: int 
 
     Args:
         normalise: at length 1 (L2) first, as TypiClust does; contrastive features carry their meaning in the angle.
-        n_init: restarts of K-means.
+        n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     require_whole("n_init", n_init, least=1)
     vectors = pool.unit if normalise else pool.vectors

@@ -35,7 +35,7 @@ def latent_clustering(
         k: clusters; 10 in the paper.
         quota: ``"proportional"`` to the cluster's size as in the paper, or ``"equal"``.
         normalise: at length 1 (L2) first; the paper clusters the descriptors as they are.
-        n_init: restarts of K-means.
+        n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     require_whole("k", k, least=1)
     require_whole("n_init", n_init, least=1)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from bundle.selection.clustering import N_INIT, kmeans
 from bundle.selection.farthest_point import farthest_point_sampling
+from bundle.selection.lazy_greedy import greatest_gain
 from bundle.selection.neighbours import nearer_than, nearest_neighbours
 from bundle.selection.strategy import Pick, Pool, Ranking, require_number, require_whole, strategy
 
@@ -54,8 +55,8 @@ def probability_cover(
     and labelled ones (farthest point sampling); their score is that distance.
 
     No graph of neighbours is stored. A ball's count falls when images in it become covered and never grows, so what it
-    was bounds what it is, and at every rank only the balls whose bound reaches the best are counted again (Minoux
-    1978, doi:10.1007/BFb0006528). The first counts cost O(N² D) time, and O(N) memory.
+    was bounds what it is, and the search is lazy (``greatest_gain``). The first counts cost O(N² D) time, and O(N)
+    memory.
 
     Where this departs from the authors' code, and why:
 
@@ -71,7 +72,7 @@ def probability_cover(
         delta: radius between 0 and 2, in place of the rule.
         purity: share of pure balls, 0 to 1; 0.95 as published.
         classes: pseudo classes of K-means; 10 as in CIFAR-10, on which delta came to 0.75.
-        n_init: restarts of K-means.
+        n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     require_whole("classes", classes, least=1)
     require_whole("n_init", n_init, least=1)
@@ -89,16 +90,16 @@ def probability_cover(
     radius = max(radius, _CLOSEST)
     cover = _Cover(pool.unit, radius, points)
     cover.add(np.flatnonzero(pool.labelled))
-    cover.count()
-    picks: list[Pick] = []
     free = pool.candidates
+    cover.count(free)
+    picks: list[Pick] = []
     bar = tqdm(total=budget, desc="balls", delay=_PROGRESS_AFTER, disable=None, leave=False)
     with bar as progress:
         while len(picks) < budget and cover.uncovered.any():
-            row = cover.best(free)
+            row = cover.best()
             share = int(cover.gains[row]) / len(cover.points)
             picks.append(Pick(row, share, "covers the most images not covered yet"))
-            free[row] = False
+            free[row], cover.gains[row] = False, -1
             cover.add(np.array([row]))
             progress.update()
     diagnostics |= {
@@ -117,7 +118,7 @@ def probability_cover(
 
 
 class _Cover:
-    """Which ``points`` are covered by the balls so far, and how many more, at most, the ball about each row would."""
+    """Which ``points`` the balls so far cover, and how many more, at most, the ball about each free row would."""
 
     def __init__(self, vectors: NDArray[np.float32], radius: float, points: NDArray[np.intp]) -> None:
         self.vectors, self.radius, self.points = vectors, radius, points
@@ -132,34 +133,24 @@ class _Cover:
                 inside = nearer_than(self.vectors, self.radius, block, self.points[part]).any(axis=0)
                 self.uncovered[part[inside]] = False
 
-    def count(self) -> None:
-        """Make ``gains`` right for what is uncovered now."""
-        self._count(np.arange(len(self.vectors)))
+    def count(self, free: NDArray[np.bool_]) -> None:
+        """Make ``gains`` right for what is uncovered now, and -1 for rows that are not ``free``."""
+        self.gains[free] = self._gains_of(np.flatnonzero(free))
+        self.gains[~free] = -1
 
-    def best(self, free: NDArray[np.bool_]) -> int:
-        """The row of those ``free`` whose ball covers the most points that are uncovered, the first of equals."""
-        open_rows, rows = free.copy(), np.arange(len(free))
-        most, first = -1, len(free)
-        while True:
-            reaching = (self.gains > most) | ((self.gains == most) & (rows < first))
-            found = np.flatnonzero(open_rows & reaching)
-            if not len(found):
-                return first
-            if len(found) > _AGAIN:
-                found = found[np.argpartition(-self.gains[found], _AGAIN)[:_AGAIN]]
-            self._count(found)
-            open_rows[found] = False
-            gains = self.gains[found]
-            if gains.max() >= most:
-                smallest = int(found[gains == gains.max()].min())
-                first = smallest if gains.max() > most else min(first, smallest)
-                most = int(gains.max())
+    def best(self) -> int:
+        """The row whose ball covers the most points that are uncovered, the first of equals."""
+        return greatest_gain(self.gains, self._gains_of, at_once=_AGAIN)
 
-    def _count(self, rows: NDArray[np.intp]) -> None:
+    def _gains_of(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """How many points that are uncovered the ball about each of ``rows`` covers."""
         points = self.points[self.uncovered]
-        for block in _blocks(rows):
-            inside = (nearer_than(self.vectors, self.radius, block, part) for part in _blocks(points, _COLUMNS))
-            self.gains[block] = sum(np.count_nonzero(near, axis=1) for near in inside)
+        gains = np.zeros(len(rows), dtype=np.int64)
+        for block in _blocks(np.arange(len(rows))):
+            for part in _blocks(points, _COLUMNS):
+                near = nearer_than(self.vectors, self.radius, rows[block], part)
+                gains[block] += np.count_nonzero(near, axis=1)
+        return gains
 
 
 def _pure_radius(

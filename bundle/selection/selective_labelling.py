@@ -71,7 +71,7 @@ def selective_labelling(
         alpha: power of the squared distance, so 0.5 is the plain distance; 0.5 in the authors' code, 1.0 for CIFAR-100.
         momentum: 0.9 in the authors' code, 0 for ImageNet.
         iterations: 10 in the authors' code, 2 for ImageNet; 1 leaves the regulariser out.
-        n_init: restarts of K-means.
+        n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     require_whole("neighbours", neighbours, least=1)
     require_whole("iterations", iterations, least=1)

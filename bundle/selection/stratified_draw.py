@@ -41,7 +41,7 @@ def stratified_random(
         k_min: least K of the search, see ``ca``.
         k_max: largest K of the search.
         quota: ``"proportional"`` to the cluster's size, or ``"equal"``.
-        n_init: restarts of K-means.
+        n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     return contrastive_annotation(
         pool, budget, k=k, k_min=k_min, k_max=k_max, quota=quota, within="random", n_init=n_init

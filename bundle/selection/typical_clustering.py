@@ -61,7 +61,7 @@ def typical_clustering(
         k_max: most clusters; 500 as published.
         neighbours: most neighbours of the typicality; 20 as published.
         smallest: members from which on a cluster is no small one; 6 as in the authors' code.
-        n_init: restarts of K-means.
+        n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     require_whole("k_max", k_max, least=1)
     require_whole("neighbours", neighbours, least=1)
