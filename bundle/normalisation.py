@@ -1,9 +1,14 @@
-"""Batch normalisation by the statistics of the whole batch, where the batch is split over processes."""
+"""Batch normalisation over all processes in training, and folded into the convolutions in evaluation."""
 
 from __future__ import annotations
 
+import copy
+
 import torch
+from ignite.engine import Engine, Events
+from monai.networks.blocks.dynunet_block import UnetBasicBlock
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from bundle.run import ranks
 from bundle.run.collectives import total
@@ -54,3 +59,40 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
                 made.load_state_dict(child.state_dict())
                 setattr(parent, name, made)
     return network
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """A copy of ``network``, for evaluation alone, whose convolutions do the normalisation behind them.
+
+    In evaluation it scales and shifts every channel by numbers that stand fixed, as a convolution can (Jacob et al.
+    2018, arXiv:1712.05877, section 3.2): one pass less over every feature map. Results differ by rounding.
+    """
+    found = copy.deepcopy(network).eval().requires_grad_(False)
+    for block in found.modules():
+        if isinstance(block, UnetBasicBlock):
+            for layer, name in ((block.conv1, "norm1"), (block.conv2, "norm2")):
+                convolution, norm = layer.conv, getattr(block, name)
+                statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    convolution.weight, convolution.bias, *statistics
+                )
+                setattr(block, name, nn.Identity())
+    return found
+
+
+class FoldNormalisation:
+    """Engine handler: an evaluator runs the folded copy of a network. Attach after what loads the weights.
+
+    Args:
+        network: what the evaluator would run; it stays as it is, so that weights can be loaded into it by their names.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Fold at the start of ``engine``."""
+        engine.add_event_handler(Events.STARTED, self._fold)
+
+    def _fold(self, engine: Engine) -> None:
+        engine.network = folded(self.network)  # type: ignore[attr-defined]

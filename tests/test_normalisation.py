@@ -6,9 +6,11 @@ import copy
 
 import pytest
 import torch
+from ignite.engine import Engine
 from torch import nn
 
-from bundle.normalisation import SynchronisedBatchNorm, synchronise
+from bundle.network import Inspection, UNet
+from bundle.normalisation import FoldNormalisation, SynchronisedBatchNorm, folded, synchronise
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -44,3 +46,44 @@ def test_the_type_of_the_images_is_kept():
 def test_one_process_keeps_torch_s_own():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     assert synchronise(network, torch.device("cpu")) is network and type(network[1]) is nn.BatchNorm2d
+
+
+@pytest.fixture
+def used() -> UNet:
+    """A network whose statistics and affine parameters are none of the first ones."""
+    torch.manual_seed(0)
+    network = UNet(3, 2, (2, 4, 4, 8))
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 2)
+                nn.init.normal_(module.bias)
+        for _ in range(3):
+            network(torch.rand(4, 3, 32, 32))
+    return network.eval()
+
+
+def test_folded_a_network_gives_the_same_without_a_normalisation_and_stays_as_it_is(used):
+    before = {name: tensor.clone() for name, tensor in used.state_dict().items()}
+    images = torch.rand(2, 3, 32, 32)
+    inspection = Inspection(used)
+    with torch.no_grad():
+        found, expected = folded(inspection)(images), inspection(images)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded(inspection).modules())
+    after = used.state_dict()
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_an_evaluator_runs_the_folded_copy_of_the_weights_loaded_last(used):
+    engine = Engine(lambda engine, images: engine.network(images))
+    engine.network = used
+    FoldNormalisation(used).attach(engine)
+    images = torch.rand(1, 3, 32, 32)
+    for _ in range(2):
+        with torch.no_grad():
+            expected = used(images)
+            torch.testing.assert_close(engine.run([images]).output, expected, atol=1e-5, rtol=1e-5)
+            used.heads[0].bias += 1
+        assert engine.network is not used
