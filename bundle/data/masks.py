@@ -11,7 +11,7 @@ from PIL import Image
 
 from bundle.data import nifti, nrrd
 from bundle.data.annotations.names import LabelNames
-from bundle.data.pictures import UnreadableImage, open_picture, upright
+from bundle.data.pictures import FORMATS, UnreadableImage, open_picture, upright
 from bundle.run.atomic import atomic_file
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
@@ -20,7 +20,7 @@ MOST_VALUES = 8  # that a drawn mask of one label has, a value a structure; scal
 
 
 def read_mask(path: str | os.PathLike[str], *, labels: Sequence[str]) -> np.ndarray:
-    """Read a mask from PNG, TIFF, BMP, or NIfTI or NRRD with one plane, as it is stored.
+    """Read a mask from PNG, TIFF, BMP, GIF, or NIfTI or NRRD with one plane, as it is stored.
 
     With one label every value but zero is foreground (0/1, 0/255, 1-bit and palette masks alike), of a few values with
     zero among them. With several, the values are class indices: 0 is background and ``labels[i]`` is ``i + 1``. A
@@ -107,9 +107,11 @@ def _segments_drawn(plane: nrrd.Plane, names: LabelNames) -> np.ndarray:
 
 def _picture_values(path: str | os.PathLike[str], labels: Sequence[str]) -> np.ndarray:
     """(H, W) stored values of a mask picture, upright."""
-    image = open_picture(path)
+    image = open_picture(path, formats=(*FORMATS, "GIF"))
     if image.format == "JPEG":  # whatever its name says
         raise ValueError(f"mask {path}: {LOSSY}")
+    if image.format == "GIF" and len(labels) > 1:
+        raise ValueError(f"mask {path}: what writes a GIF numbers its values anew; with several labels store it as PNG")
     image = upright(image, path)[0]
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         low, high = image.convert("RGBA").getchannel("A").getextrema()

@@ -130,26 +130,31 @@ def has_few_values(path: str | os.PathLike[str], most: int = 8) -> bool:
         return False
 
 
-def open_picture(path: str | os.PathLike[str]) -> Image.Image:
+def open_picture(path: str | os.PathLike[str], *, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Decode a picture fully, in its own mode and orientation.
+
+    Args:
+        formats: that it may have, by PIL's names.
 
     Raises:
         UnreadableImage: as :func:`read_picture`.
     """
-    return _open(path, None)[0]
+    return _open(path, None, formats)[0]
 
 
-def _open(path: str | os.PathLike[str], side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _open(
+    path: str | os.PathLike[str], side: int | None, formats: tuple[str, ...] = FORMATS
+) -> tuple[Image.Image, tuple[int, int]]:
     """A picture decoded to its end, and the (W, H) that all its pixels have."""
     try:
         if Path(path).stat().st_size == 0:
             raise UnreadableImage(path, "the file is empty")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImage(path, f"{width} x {height} pixels are above the limit of {MAX_PIXELS}")
             frames = getattr(image, "n_frames", 1)
-            if frames > 1 and getattr(image, "is_animated", False) and image.format == "PNG":
+            if frames > 1 and getattr(image, "is_animated", False) and image.format in ("PNG", "GIF"):
                 raise UnreadableImage(path, f"an animated picture of {frames} frames is no single image")
             if frames > 1 and image.format == "TIFF":
                 logger.warning("%s has several pages; the first is read", path)
@@ -161,7 +166,7 @@ def _open(path: str | os.PathLike[str], side: int | None) -> tuple[Image.Image, 
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage(path, "the content is no PNG, JPEG, TIFF or BMP") from None
+        raise UnreadableImage(path, f"the content is no {', '.join(formats[:-1])} or {formats[-1]}") from None
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UnreadableImage(path, f"the file cannot be opened ({type(error).__name__})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -32,9 +32,9 @@ def combine(masks: Mapping[str, np.ndarray], classes: int, rule: str) -> np.ndar
         classes: number of classes, background included.
         rule: ``first``, the annotator whose name comes first; ``consensus``, the class that more than half have at a
             pixel, background where there is none; ``union``, whatever any of them drew, of several classes at a pixel
-            that of the annotator who comes first, for structures that lie in a folder each; ``staple``, every label
-            against the rest by STAPLE (Warfield, Zou and Wells, IEEE TMI 23:903, 2004), which weighs annotators by
-            their estimated sensitivity and specificity.
+            the last one, for structures that lie in a folder each; ``staple``, every label against the rest by STAPLE
+            (Warfield, Zou and Wells, IEEE TMI 23:903, 2004), which weighs annotators by their estimated sensitivity
+            and specificity.
 
     Raises:
         ValueError: an unknown rule.
@@ -45,7 +45,7 @@ def combine(masks: Mapping[str, np.ndarray], classes: int, rule: str) -> np.ndar
     if rule == "first" or len(ordered) == 1:
         return ordered[0]
     if rule == "union":
-        return functools.reduce(lambda upper, lower: np.where(upper > 0, upper, lower), ordered)
+        return functools.reduce(np.maximum, ordered)
     shares = np.stack([_share(ordered, label, rule) for label in range(1, classes)])
     best = shares.argmax(axis=0)
     chosen = np.take_along_axis(shares, best[None], axis=0)[0] > 0.5

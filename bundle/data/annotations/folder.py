@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from bundle.data import dicom, nifti, nrrd, pictures
+from bundle.data import dicom, nifti, nrrd
 from bundle.data.annotations import coco, cvat
 from bundle.data.annotations.annotation import Annotation, Grid
 from bundle.data.annotations.annotators import RULES, agreement, combine
-from bundle.data.annotations.matching import PLANES, ImageIndex, last_part, mask_stem, without_ending
+from bundle.data.annotations.matching import PICTURES, PLANES, ImageIndex, last_part, mask_stem, without_ending
 from bundle.data.annotations.names import LabelNames
 from bundle.data.annotations.placement import place_mask
 from bundle.data.annotations.segmentation_object import is_segmentation, read_segmentation
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 SOURCES_FILE = "sources.csv"
 AGREEMENT_FILE = "agreement.csv"
-UNREAD = (".gif", ".webp", ".npy", ".npz", ".mat", ".pgm", ".jp2")  # formats that masks come in and are not read
+UNREAD = (".webp", ".npy", ".npz", ".mat", ".pgm", ".jp2")  # formats that masks come in and are not read
 STRANGERS = 0.2  # a mean Dice below which two folders hardly hold two people's masks of the same thing
 FULL, MOSTLY = 0.98, 0.7  # parts of an image: a mask that leaves nothing out, and what no median lesion or lung fills
 ODD = 0.1  # part of the masks that may be full or empty without a question
@@ -71,7 +71,8 @@ class AnnotationFolder:
         names: finds the class of a name.
         rule: how several people's masks of one image become one, see ``annotators.RULES``; None where there is one
             person. With a rule the first folder below ``place`` is the annotator's name, or, for CVAT and COCO files
-            that lie there themselves, the file's name.
+            that lie there themselves, the file's name. With ``union`` and several labels that folder may also be
+            called as ``names`` knows a label: its pictures then mark that label alone.
         drawn: folder for the masks that have to be drawn; replaced if an earlier listing has left it.
 
     Attributes:
@@ -122,11 +123,16 @@ class AnnotationFolder:
             images: path of every image as entries have it, to its file and (rows, columns).
         """
         chosen = self._chosen(files, index, quarantine)
+        if self._rule == "union":
+            folders = {folder for given in chosen.values() for folder in given}
+            lacking = sum(len(given) < len(folders) for given in chosen.values())
+            if lacking:
+                logger.warning("%d images have a mask in some folders only; the others count as empty", lacking)
 
         def draw(entry: Entry, folder: Path | None) -> _Outcome:
             return self._draw(entry["id"], *images[entry["image"]], chosen.get(entry["id"], {}), folder)
 
-        if self._rule is None and all(_ends(path, (*pictures.SUFFIXES, *UNREAD)) for path in files):
+        if self._rule is None and all(_ends(path, (*PICTURES, *UNREAD)) for path in files):
             outcomes = in_threads(functools.partial(draw, folder=None), entries, "decode masks")
         elif self._drawn is None:
             raise ValueError("these annotations must be drawn as masks first, so a folder for these is needed")
@@ -197,13 +203,25 @@ class AnnotationFolder:
         if _ends(path, (coco.SUFFIX,)):
             return annotator, coco.read_coco(path, self._names)
         if _ends(path, PLANES):
-            draw = functools.partial(_draw_plane, path, self._modality, self._names)
+            label = self._structure(annotator)
+            if label == 0:
+                return annotator, []
+            draw = functools.partial(_draw_plane, path, self._modality, self._names, label)
             return annotator, [Annotation(path, draw, image=mask_stem(relative.as_posix()))]
         if not is_segmentation(path):
             if dicom.is_dicom(path):
                 raise UnreadableImage(path, "DICOM, but no segmentation")
             raise UnreadableImage(path, "masks in this format are not read; store them as PNG, unpack an archive")
         return annotator, read_segmentation(path, self._names)
+
+    def _structure(self, folder: str) -> int | None:
+        """The one class of all masks in a folder; 0 where they are left out, None where they hold class indices."""
+        if self._rule != "union" or len(self._modality.labels) == 1:
+            return None
+        try:
+            return self._names.index(folder) or 0
+        except ValueError:  # a person's name
+            return None
 
     def _draw(
         self,
@@ -235,7 +253,7 @@ class AnnotationFolder:
             masks[annotator] = mask
             source = annotation.source.relative_to(self.folder).as_posix()
             outcome.sources.append({"id": identifier, "annotator": annotator, "source": source})
-        if not masks:
+        if not masks or (self._rule == "union" and outcome.faults):  # part of a union would be a wrong mask
             return outcome
         classes = self._modality.classes
         used = masks[ONE_PERSON] if self._rule is None else combine(masks, classes, self._rule)
@@ -295,6 +313,8 @@ def _is_annotation(path: Path) -> bool:
     return _ends(path, (*PLANES, *UNREAD, cvat.SUFFIX, coco.SUFFIX)) or dicom.is_dicom(path)
 
 
-def _draw_plane(path: Path, modality: Modality, names: LabelNames, grid: Grid) -> np.ndarray:
-    mask, affine = read_mask_with_place(path, labels=modality.labels, names=names)
-    return place_mask(mask, affine, grid)
+def _draw_plane(path: Path, modality: Modality, names: LabelNames, label: int | None, grid: Grid) -> np.ndarray:
+    """The mask in a file; where all of it is one ``label``, whatever value it is stored with."""
+    labels = modality.labels if label is None else modality.labels[label - 1 : label]
+    mask, affine = read_mask_with_place(path, labels=labels, names=names)
+    return place_mask(mask * np.uint8(label or 1), affine, grid)

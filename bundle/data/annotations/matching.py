@@ -13,7 +13,8 @@ from bundle.data import nifti, nrrd, pictures
 from bundle.data.annotations.annotation import Annotation
 from bundle.data.identity import Pseudonyms, strip_suffix
 
-PLANES = (*pictures.SUFFIXES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
+PICTURES = (*pictures.SUFFIXES, ".gif")  # of masks: a palette keeps class values, and blurs a photograph
+PLANES = (*PICTURES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
 ENDINGS = (  # that follow the image's name after one of JOINTS
     *("mask", "masks", "segmentation", "seg", "label", "labels", "annotation"),
     *("lesion", "gt", "groundtruth"),  # as PH2 and others have it
@@ -90,7 +91,7 @@ def without_ending(name: str) -> str | None:
 
 def mask_stem(name: str) -> str:
     """A mask's name without the suffix of its format."""
-    suffix = next((suffix for suffix in nrrd.SUFFIXES if name.lower().endswith(suffix)), "")
+    suffix = next((suffix for suffix in (*nrrd.SUFFIXES, ".gif") if name.lower().endswith(suffix)), "")
     return name[: -len(suffix)] if suffix else strip_suffix(name)
 
 

@@ -299,15 +299,64 @@ def test_structures_in_a_folder_each_are_no_masks_of_one_image_until_their_union
     assert "drew different things" in caplog.text and "2 nothing: look at some" in caplog.text
 
 
+def test_binary_masks_in_a_folder_a_label_become_class_indices_and_the_last_label_lies_on_top(tmp_path, capsys):
+    (tmp_path / "jsrt.yaml").write_text(
+        "description: chests\nchannels: 1\nreader: radiograph\nlabels: [lung, heart, clavicle]\nsize: 32\n"
+    )
+    drawn = {"left lung": box(1, 1, 5, 9), "Right_Lung": box(9, 1, 14, 9), "heart": box(4, 5, 10, 9)}
+    drawn |= {"clavicles": box(1, 1, 14, 2), "ruler": box(0, 0, 16, 12)}
+    picture(tmp_path / "images" / "a.png")
+    for name, mask in drawn.items():
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        Image.fromarray(mask * 255).save(tmp_path / "masks" / name / "a.gif")
+    (tmp_path / "masks" / "heart" / "a.gif").unlink()
+    Image.fromarray(drawn["heart"] * 255).save(tmp_path / "masks" / "heart" / "a.png")
+    told = ["--label", "left lung=lung", "--label", "right lung=lung", "--label", "ruler="]
+    options = ["--masks", tmp_path / "masks", "--annotators", "union", *told]
+    modality = str(tmp_path / "jsrt.yaml")
+    make(tmp_path, *options, modality=modality, expect=2)
+    error = capsys.readouterr().err
+    assert "numbers its values anew" in error, "a folder that no label is called like is one of class indices"
+    found, aside = make(tmp_path, *options, "--label", "clavicles=clavicle", "--overwrite", modality=modality)
+    expected = np.zeros(SIZE, np.uint8)
+    for name, index in (("left lung", 1), ("Right_Lung", 1), ("heart", 2), ("clavicles", 3)):
+        expected[drawn[name] > 0] = index
+    check(found, {"a": expected})
+    assert aside == []
+
+
+def test_a_union_with_a_broken_part_is_none_and_one_with_a_part_that_is_not_there_is_told(tmp_path, caplog):
+    for name in "abc":
+        picture(tmp_path / "images" / f"{name}.png")
+        mask_picture(tmp_path / "masks" / "left" / f"{name}.png", box(1, 2, 5, 6))
+    mask_picture(tmp_path / "masks" / "right" / "a.png", box(8, 2, 12, 6))
+    (tmp_path / "masks" / "right" / "b.png").write_bytes(b"cut")
+    found, aside = make(tmp_path, "--masks", tmp_path / "masks", "--annotators", "union")
+    check(found, {"a": box(1, 2, 5, 6) | box(8, 2, 12, 6), "c": box(1, 2, 5, 6)})
+    assert [Path(path).parent.name for path, _ in aside] == ["right"]
+    assert "1 images have a mask in some folders only" in caplog.text
+
+
+def test_an_animated_mask_is_refused(tmp_path):
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.png")
+    mask_picture(tmp_path / "masks" / "a.png", box(1, 2, 5, 6))
+    frames = [Image.fromarray(box(i, 2, i + 5, 6) * 255) for i in range(2)]
+    frames[0].save(tmp_path / "masks" / "b.gif", save_all=True, append_images=frames[1:])
+    found, aside = make(tmp_path, "--masks", tmp_path / "masks")
+    check(found, {"a": box(1, 2, 5, 6)})
+    assert "animated picture of 2 frames" in aside[0][1]
+
+
 def test_masks_that_fit_nothing_or_cannot_be_read_are_named_and_end_the_listing(tmp_path, capsys):
     picture(tmp_path / "images" / "a.png")
     mask_picture(tmp_path / "masks" / "other.png", box(1, 2, 5, 6))
-    (tmp_path / "masks" / "a.gif").write_bytes(b"GIF89a")
+    (tmp_path / "masks" / "a.npy").write_bytes(b"\x93NUMPY")
     make(tmp_path, "--masks", tmp_path / "masks", expect=2)
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "none of the 2 masks" in error and "such as 'a'" in error
     rows = {Path(row["path"]).name: row["reason"] for row in table(tmp_path / "run" / "quarantine.csv")}
-    assert "masks in this format are not read" in rows["a.gif"] and "no image of its name" in rows["other.png"]
+    assert "masks in this format are not read" in rows["a.npy"] and "no image of its name" in rows["other.png"]
 
 
 def test_a_name_is_the_same_however_its_accents_are_written(tmp_path):
