@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundle.benchmark.ledger import run_key
-from bundle.benchmark.protocol import CHANCE, POOLS, choice_title
+from bundle.benchmark.protocol import CHANCE, CONTROLS, POOLS, choice_title
 from bundle.benchmark.statistics import area_under_budget_curve
 
 SHORT = 8  # hex digits of a fingerprint in a table
@@ -121,6 +121,14 @@ class Setup:
     def compared(self) -> dict[str, Arm]:
         """The arms in which something is chosen."""
         return {title: arm for title, arm in self.arms.items() if arm.strategy != ALL_LABELS}
+
+    def arm(self, name: str) -> Arm | None:
+        """The arm of that title; else the only one, no control, that has it before its remarks; else None."""
+        if name in self.arms:
+            return self.arms[name]
+        real = (arm for arm in self.arms.values() if not set(arm.others).intersection(CONTROLS))
+        alike = [arm for arm in real if name == arm_title(arm.start, arm.strategy)]
+        return alike[0] if len(alike) == 1 else None
 
     def full(self, start: str, pool: Pool = _USUAL) -> Arm | None:
         """The arm with all labels of a start, or None. It is the same whatever part of the pool a seed chooses from."""

@@ -14,7 +14,9 @@ from bundle.segmentation.subgroups import CASE_COLUMNS, case_of, subgroups
 
 
 def write_cases(folder: Path, data: str, datalist: Datalist, test: TestImages, modality: Modality) -> Path:
-    """Write ``cases/DATA.csv``, a row of :func:`~bundle.segmentation.subgroups.case_of` for every test image.
+    """Write ``cases/DATA_SIZE.csv``, a row of :func:`~bundle.segmentation.subgroups.case_of` for every test image.
+
+    The tone of the skin is that of the canvas, so it may differ from size to size.
 
     Args:
         folder: of the benchmark.
@@ -24,22 +26,22 @@ def write_cases(folder: Path, data: str, datalist: Datalist, test: TestImages, m
         case_of(entry, test.canvases[position], test.mask(position), modality)
         for position, entry in enumerate(datalist.section("test"))
     ]
-    return write_csv(_cases_file(folder, data), rows, CASE_COLUMNS)
+    return write_csv(_cases_file(folder, data, modality.size), rows, CASE_COLUMNS)
 
 
-def has_cases(folder: Path, data: str) -> bool:
+def has_cases(folder: Path, data: str, size: int) -> bool:
     """Whether what groups the test images is there."""
-    return _cases_file(folder, data).is_file()
+    return _cases_file(folder, data, size).is_file()
 
 
-def read_groups(folder: Path, data: str) -> dict[str, dict[str, list[str]]]:
+def read_groups(folder: Path, data: str, size: int) -> dict[str, dict[str, list[str]]]:
     """The groups of the test images, see :func:`~bundle.segmentation.subgroups.subgroups`; none without the file."""
-    file = _cases_file(folder, data)
+    file = _cases_file(folder, data, size)
     if not file.is_file():
         return {}
     with file.open(newline="", encoding="utf-8") as handle:
         return subgroups(csv.DictReader(handle))
 
 
-def _cases_file(folder: Path, data: str) -> Path:
-    return folder / "cases" / f"{short(data)}.csv"
+def _cases_file(folder: Path, data: str, size: int) -> Path:
+    return folder / "cases" / f"{short(data)}_{size}.csv"

@@ -55,18 +55,23 @@ class AreaDifference:
 
 
 def compare_areas(setup: Setup, a: str, b: str, budgets: Sequence[int]) -> AreaDifference | None:
-    """Arm ``a`` minus arm ``b`` over the seeds that have every budget in both; None where there is no such seed."""
-    if a not in setup.arms or b not in setup.arms:
+    """Arm ``a`` minus arm ``b`` over the seeds that have every budget in both; None where there is no such seed.
+
+    Args:
+        a, b: names of :meth:`~bundle.benchmark.arms.Setup.arm`.
+    """
+    first, second = setup.arm(a), setup.arm(b)
+    if first is None or second is None:
         return None
-    left, right = setup.arms[a].areas(budgets), setup.arms[b].areas(budgets)
+    left, right = first.areas(budgets), second.areas(budgets)
     seeds = sorted(left.keys() & right.keys())
     if not seeds:
         return None
     differences = [left[seed] - right[seed] for seed in seeds]
     mean_a, mean_b = (sum(areas[seed] for seed in seeds) / len(seeds) for areas in (left, right))
     return AreaDifference(
-        a,
-        b,
+        first.title,
+        second.title,
         mean_a,
         mean_b,
         paired_difference(left, right),

@@ -168,7 +168,7 @@ class SetupPart:
         )
 
     def _groups(self) -> Iterator[Block]:
-        groups = read_groups(self.folder, self.setup.settings["data"])
+        groups = read_groups(self.folder, self.setup.settings["data"], self.setup.settings["size"])
         if not groups:
             raise Absent("The test images have no site, differing sizes or skin tone to group them by.")
         if self.budgets:

@@ -234,9 +234,9 @@ class _Bench:
         datalist = labelled_pool(load_datalist(self.datalist))
         data = datalist.fingerprint()
         with self.claims.wait("cases"):
-            if not has_cases(self.out, data):
+            if not has_cases(self.out, data, datalist.modality.size):
                 write_cases(self.out, data, datalist, decode_test(datalist, datalist.modality), datalist.modality)
-        return read_groups(self.out, data)
+        return read_groups(self.out, data, datalist.modality.size)
 
     def _rows_file(self, recipe: Recipe, seed: int) -> Path:
         from bundle.data.handover import safe_name

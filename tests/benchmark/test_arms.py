@@ -88,6 +88,20 @@ def test_a_difference_of_areas_is_paired_by_seed(tmp_path):
     assert compare_areas(setup, "all/coldstart", "all/ca", [5, 10]) is None
 
 
+def test_a_name_without_its_remarks_is_the_only_arm_that_has_it_and_never_a_control(tmp_path):
+    drawn = {"pool": {"kind": "curated", "images": 100, "candidates": 50}}
+    add_rows(tmp_path, gained, **drawn)
+    add_rows(tmp_path, gained, starts=["all"], strategies=["ca"], **drawn, control="shuffle")
+    (setup,) = found(tmp_path)
+    difference = compare_areas(setup, "all/coldstart", "none/random", [5, 10, 20])
+    assert difference.a == "all/coldstart [50 candidates]" and difference.paired.wins == 3
+    assert compare_areas(setup, "all/ca", "none/random", [5, 10, 20]) is None
+    add_rows(tmp_path, gained, starts=["all"], strategies=["coldstart"], **drawn, features="bottleneck")
+    (setup,) = found(tmp_path)
+    assert compare_areas(setup, "all/coldstart", "none/random", [5, 10, 20]) is None, "which of the two?"
+    assert compare_areas(setup, "all/coldstart [50 candidates]", "none/random", [5, 10, 20]) is not None
+
+
 def test_a_family_corrects_what_was_tested_and_names_what_was_not(tmp_path):
     add_rows(tmp_path, gained, seeds=range(10))
     (setup,) = found(tmp_path)

@@ -119,7 +119,7 @@ def test_groups_of_images_have_their_own_means_and_small_ones_are_left_out(measu
         [*rows[0], "device", "view"],
     )
     setup = setup_of(measured)
-    groups = read_groups(measured, setup.settings["data"])
+    groups = read_groups(measured, setup.settings["data"], setup.settings["size"])
     assert list(groups) == ["site", "skin tone"], "all images have one size, so that it groups nothing"
     assert list(groups["skin tone"]) == ["very light"], "two images are too few for a group"
     table = subgroup_table(setup, Ledger(measured), groups, 20, "With 20 labels")
