@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
     from bundle.benchmark.results import write_results
 
     out = args.out.absolute()
+    question = dataclasses.replace(question, budgets=_budgets(args.budgets, out))
     page, tables = write_report(out, question)
     print("\n".join(tables))
     print(write_results(out))
@@ -175,10 +177,19 @@ def _question(args: argparse.Namespace) -> Question:
 
     if not args.report and (args.data is None or args.modality is None):
         raise ValueError("--data and --modality are needed, except with --report")
-    numbers = [text for text in args.budgets if text.isdecimal()] or BUDGETS
-    budgets = tuple(sorted(set(map(int, numbers))))
     family = {} if args.family is None else {"family": tuple(args.family)}
-    return Question(budgets, share=args.target / 100, selected=args.selected, **family)
+    return Question((), share=args.target / 100, selected=args.selected, **family)
+
+
+def _budgets(texts: Sequence[str], out: Path) -> tuple[int, ...]:
+    """Numbers of labels that the tables are of; a share is of the pool that most runs chose from."""
+    from bundle.benchmark.ledger import Ledger
+    from bundle.commands.options import parse_budget
+
+    pools = Counter(row["settings"]["pool"]["images"] for row in Ledger(out).rows())
+    pool = pools.most_common(1)[0][0] if pools else 0
+    given = [text for text in texts if text != "all"] or BUDGETS
+    return tuple(sorted({int(text) if text.isdecimal() else parse_budget(text, pool) for text in given}))
 
 
 def _measure(args: argparse.Namespace) -> None:

@@ -77,3 +77,24 @@ def list_public_set(data: Path, out: Path, *, modality: str, as_dicom: bool = Fa
             f"{images}: give another --out, or the same set at the same place"
         )
     return datalist
+
+
+def exclude_unlabelled(datalist: Path, out: Path, *, wanted: int) -> Path | None:
+    """A list of the pool's images without a mask, ``unlabelled.txt`` below ``out``; None where all have one.
+
+    Args:
+        datalist: of :func:`list_public_set`.
+        wanted: images that are to be chosen among the others.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    from bundle.data.datalist import load_datalist
+    from bundle.run.atomic import write_text
+
+    found = load_datalist(datalist)
+    labelled = {entry["id"] for entry in found.sections["pool"] if "label" in entry}.intersection(found.candidates())
+    if len(labelled) < wanted:
+        raise ValueError(f"{wanted} labels are asked for, and {len(labelled)} images of the pool have a mask")
+    rest = sorted(set(found.ids("pool")) - labelled)
+    return write_text(out / "unlabelled.txt", "\n".join(rest) + "\n") if rest else None

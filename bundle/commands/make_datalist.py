@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundle.commands.options import add_annotation_options, label_aliases
+
 if TYPE_CHECKING:
     from bundle.data.datalist import Datalist
 
@@ -52,19 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the masks, named as the images (_mask and the like may follow), or a CVAT or COCO file",
     )
-    parser.add_argument(
-        "--annotators",
-        metavar="RULE",
-        choices=("consensus", "first", "staple", "union"),
-        help="several people drew, each in a folder of their name below --masks: how their masks become one",
-    )
-    parser.add_argument(
-        "--label",
-        action="append",
-        default=[],
-        metavar="NAME=LABEL",
-        help="what annotators call a label of the modality; an empty LABEL leaves the objects out; may be repeated",
-    )
+    add_annotation_options(parser)
     parser.add_argument(
         "--copies",
         type=Path,
@@ -120,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     for option in ("annotators", "label", "copies"):
         if getattr(args, option) and not args.masks:
             raise ValueError(f"--{option} says how masks are to be read, so it needs --masks")
-    label_names = dict(_name_and_label(text) for text in args.label)
+    label_names = label_aliases(args.label)
     clear_leftovers(out.parent)
     tables = {"split_csv": file_fingerprint(args.split_csv)} if args.split_csv else {}
     record = RunRecord("make_datalist", settings=vars(args), seed=args.seed, fingerprints=tables)
@@ -161,13 +151,6 @@ def run(args: argparse.Namespace) -> int:
     print(quarantine.summary())
     print(out)
     return 0
-
-
-def _name_and_label(text: str) -> tuple[str, str]:
-    name, equals, label = text.partition("=")
-    if not equals or not name.strip():
-        raise ValueError(f"--label takes NAME=LABEL, such as 'left lung=lung', got {text!r}")
-    return name, label.strip()
 
 
 def _summary(datalist: Datalist) -> list[str]:

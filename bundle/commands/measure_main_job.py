@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bundle.commands.chain import list_public_set, run_stage
+from bundle.commands.chain import exclude_unlabelled, list_public_set, run_stage
 from bundle.run.atomic import write_csv
 
 DESCRIPTION = """\
@@ -38,17 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=800, help="steps of the runs with all labels (default 800)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the runs with few labels (default 5)")
     parser.add_argument("--as-dicom", action="store_true", help="wrap the pictures into CR DICOM objects first")
+    parser.add_argument("--overwrite", action="store_true", help="replace what another request left in OUT")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the table, then the path of results.csv."""
+    from bundle.run.workflow import claim_folder
+
     out, data = Path(args.out).absolute(), Path(args.data).absolute()
+    request = {name: value for name, value in vars(args).items() if name not in ("out", "overwrite", "seeds")}
+    claim_folder(out, {"stage": "measure_main_job", **request, "data": str(data)}, overwrite=args.overwrite)
     datalist = list_public_set(data, out, modality=args.modality, as_dicom=args.as_dicom)
+    exclude = exclude_unlabelled(datalist, out, wanted=args.few)
     pretrained = out / "pretrain" / "model_ssl_pretrained.pt"
     run_stage("pretrain", done=out / "pretrain" / "run.json", out=out / "pretrain", datalist=datalist)
     embeddings, selection = out / "embeddings", out / "selection"
     run_stage("embed", done=embeddings, out=embeddings, datalist=datalist, weights=pretrained)
-    chosen: dict[str, Any] = {"datalist": datalist, "embeddings": embeddings}
+    chosen: dict[str, Any] = {"datalist": datalist, "embeddings": embeddings, "exclude": exclude}
     run_stage("select_samples", done=selection, out=selection, strategy="ca", budget="10%", seed=0, **chosen)
     rows = []
     for start in STARTS:
@@ -95,7 +101,7 @@ def _trained(
     run_stage("evaluate", done=scores / "run.json", out=scores, datalist=datalist, model=model, seed=seed)
     summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    labels = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
+    labels = sum("label" in entry for entry in json.loads(datalist.read_text(encoding="utf-8"))["training"])
     return {
         "labels": labels,
         "seed": seed,

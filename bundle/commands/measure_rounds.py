@@ -13,7 +13,7 @@ from typing import Any
 
 from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.benchmark.rounds import ONE_SHOT, compare, final_scores, groups_table, scores_by_group, table
-from bundle.commands.chain import list_public_set, run_stage
+from bundle.commands.chain import exclude_unlabelled, list_public_set, run_stage
 from bundle.commands.options import require_least
 from bundle.run.atomic import write_csv, write_json
 
@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(PATIENCE)  # another process is at each of them
     rows = bench.rows()
     write_csv(args.out / "rounds.csv", rows, COLUMNS)
-    found = compare(final_scores(rows, labels=args.initial + args.rounds * args.per_round))
+    asked = [row for row in rows if row["recipe"] in set(map(str, recipes))]  # others are there, and in no family
+    found = compare(final_scores(asked, labels=args.initial + args.rounds * args.per_round))
     write_json(args.out / "summary.json", found)
     print("\n".join(table(found)))
     groups = scores_by_group(bench.final_dice(rows), bench.groups())
@@ -164,6 +165,8 @@ class _Bench:
         """Datalist, weights and embeddings, where they are not there."""
         args = self.args
         self.datalist = list_public_set(args.data.absolute(), self.out, modality=args.modality, as_dicom=args.as_dicom)
+        wanted = args.initial + args.rounds * args.per_round
+        self.exclude = exclude_unlabelled(self.datalist, self.out, wanted=wanted)
         self.weights = args.ssl_weights and args.ssl_weights.absolute()
         if self.weights is None:
             folder = self.out / "pretrain"
@@ -245,7 +248,7 @@ class _Bench:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for every round of every finished run, with the keys of ``COLUMNS``."""
-        files = sorted((self.out / "rows").glob("*.json"))
+        files = sorted((self.out / "rows").glob("[!.]*.json"))  # a hidden one is being written
         found = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
         return [{name: row[name] for name in COLUMNS} for row in found]
 
@@ -260,6 +263,7 @@ class _Bench:
                 embeddings=self.embeddings,
                 strategy=COLD_START,
                 budget=labels,
+                exclude=self.exclude,
             )
         return folder
 

@@ -61,6 +61,38 @@ def add_workflow_options(parser: argparse.ArgumentParser, *, seed: bool = True) 
     parser.add_argument("--overwrite", action="store_true", help="replace what another run left in OUT")
 
 
+def add_annotation_options(parser: argparse.ArgumentParser) -> None:
+    """``--annotators`` and ``--label``: how masks are to be read."""
+    parser.add_argument(
+        "--annotators",
+        metavar="RULE",
+        choices=("consensus", "first", "staple", "union"),
+        help="several people drew, each in a folder of their name below --masks: how their masks become one",
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=LABEL",
+        help="what annotators call a label of the modality; an empty LABEL leaves the objects out; may be repeated",
+    )
+
+
+def label_aliases(texts: Sequence[str]) -> dict[str, str]:
+    """``["left lung=lung"]`` to a mapping.
+
+    Raises:
+        ValueError: a text without ``=``, or without a name before it.
+    """
+    found = {}
+    for text in texts:
+        name, equals, label = text.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--label takes NAME=LABEL, such as 'left lung=lung', got {text!r}")
+        found[name] = label.strip()
+    return found
+
+
 def settings(args: argparse.Namespace, **overrides: Any) -> dict[str, Any]:
     """The overrides of a workflow: those given, the modality of the datalist, the seed, and ``--set`` last."""
     from bundle.run.workflow import parse_setting

@@ -64,7 +64,7 @@ class RoundsLoop:
         labelled = self.expert.labelled(one.number, ids)
         missing = without_label(labelled, ids)
         if missing:
-            return self.expert.ask(one.number, labelled, missing, of=len(ids))
+            return self.expert.ask(one, labelled, missing, of=len(ids))
         learned = self.expert.without_refused(labelled.with_training(ids))
         folder = self.plan.folder(one.number)
         learned.save(folder / "datalist.json")
@@ -148,4 +148,5 @@ class RoundsLoop:
             strategy=self.args.strategy,
             image_paths=self.plan.datalist.image_paths(),
             modality=self.plan.datalist.modality,
+            asked={one.number: one.queried for one in self.plan.state.rounds},
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundle.commands.chain import run_stage
-from bundle.commands.options import parse_options, require_least
+from bundle.commands.options import label_aliases, parse_options, require_least
+from bundle.commands.selection_folder import check_copies_place
 
 if TYPE_CHECKING:
     from bundle.embedding import Embeddings
@@ -28,6 +29,7 @@ class RoundsPlan:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from bundle.data.annotations.names import LabelNames
         from bundle.data.datalist import load_datalist
         from bundle.embedding import Embeddings
         from bundle.run.workflow import shipped_weights
@@ -53,13 +55,21 @@ class RoundsPlan:
             self.criterion.passes(args.passes)
         require_number("weak_weight", args.weak_weight, most=1, above=True)
         require_number("weak_agreement", args.weak_agreement, most=1)
-        if args.embeddings is not None:
-            Embeddings.load(args.embeddings)
         self.spread = resolve_diversity(args.diversity, parse_options(args.diversity_option))
         self.datalist = load_datalist(args.datalist)
+        if args.embeddings is not None and not set(Embeddings.load(args.embeddings).ids) & set(
+            self.datalist.ids("pool")
+        ):
+            raise ValueError(f"--embeddings must be of this pool, and {args.embeddings} has none of its images")
+        self.label_names = label_aliases(args.label)
+        LabelNames(self.datalist.modality.labels, aliases=self.label_names)  # refuses what is no label
+        if (args.annotators or args.label) and args.oracle != "folder":
+            raise ValueError("--annotators and --label say how an expert's masks are read: they need --oracle folder")
         self.masks = Path(args.masks or self.datalist.label_root or "masks")
         if args.oracle == "folder" and not self.masks.exists():
             raise ValueError(f"--masks must be the folder, or the file, that the expert writes to, got {self.masks}")
+        masks = {"masks": self.masks} if args.oracle == "folder" and self.masks.is_dir() else {}
+        check_copies_place(args.copy_to, out=self.out, images=self.datalist.root, **masks)
         self.initial = (
             load_datalist(args.initial_selection / "selection.json") if args.initial_selection else self.datalist
         ).ids("training")

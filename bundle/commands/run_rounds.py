@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bundle.commands.options import CatalogueName
+from bundle.commands.options import CatalogueName, add_annotation_options
 
 DESCRIPTION = """\
 Rounds after the cold start. Round 0 trains on the labels there are; every further round asks the expert for the images
@@ -36,7 +36,7 @@ row a round) and report.html. Killed at any moment, the same command goes on and
 
 STAGE = "run_rounds"
 # What may change from call to call, such as where the masks are; the rest is the request.
-_FREE = ("out", "overwrite", "masks", "exclude", "copy_to", "link", "rounds")
+_FREE = ("out", "overwrite", "masks", "annotators", "label", "exclude", "copy_to", "link", "rounds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--masks", type=Path, metavar="DIR", help="the expert's masks, or file of annotations (default the datalist's)"
     )
+    add_annotation_options(parser)
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="ids never to ask for: one a line, or CSV with id")
     parser.add_argument("--copy-to", type=Path, metavar="DIR", help="also copy what to annotate to DIR/round_N")
     parser.add_argument("--link", action="store_true", help="with --copy-to: symbolic links instead of copies")

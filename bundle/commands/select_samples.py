@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle.commands.options import CatalogueName, parse_options
-from bundle.commands.selection_folder import COPY_STAGE, write_copies, write_selection
+from bundle.commands.selection_folder import COPY_STAGE, check_copies_place, write_copies, write_selection
 from bundle.commands.selection_request import SelectionRequest
 from bundle.commands.strategy_comparison import compare_strategies
 from bundle.run.atomic import atomic_folder
@@ -115,7 +115,7 @@ def _select(args: argparse.Namespace) -> int:
     options = parse_options(args.option)
     resolved = find_strategy(args.strategy).resolve(options)  # a mistyped option is found before anything is embedded
     request = SelectionRequest.of(args)
-    _check_place(args.copy_to, out=args.out, images=request.datalist.root)
+    check_copies_place(args.copy_to, out=args.out, images=request.datalist.root)
     record = request.record(STAGE, args, {"options": resolved})
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(atomic_folder(args.out, overwrite=args.overwrite, stage=STAGE))
@@ -164,16 +164,6 @@ def _select(args: argparse.Namespace) -> int:
         print(f"  {args.copy_to}: {len(handed_over.files)} images{left_out}")
     print(args.out)
     return 0
-
-
-def _check_place(copies: Path | None, *, out: Path, images: Path) -> None:
-    """Copies lie apart: in OUT they would be replaced with it, and among the images they would be listed as images."""
-    if copies is None:
-        return
-    place = copies.resolve()
-    for other, name in ((out.resolve(), "--out"), (images.resolve(), "the folder of the images")):
-        if place.is_relative_to(other) or other.is_relative_to(place):
-            raise ValueError(f"--copy-to must lie apart from {name}, {other}; got {copies}")
 
 
 def _mark(args: argparse.Namespace, request: SelectionRequest) -> str:

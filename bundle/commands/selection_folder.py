@@ -51,20 +51,42 @@ def write_copies(
     strategy: str,
     seed: int,
     request: str | None = None,
+    first: int = 1,
 ) -> HandedOver:
-    """Copy images into ``folder``, rank 1 first, with a record; see :func:`bundle.data.handover.hand_over`.
+    """Copy images into ``folder``, in order, with a record; see :func:`bundle.data.handover.hand_over`.
 
     Args:
         request: a fingerprint of what was asked for, kept in the record.
+        first: rank of the first.
     """
-    from bundle.data.handover import hand_over
+    from bundle.data.handover import hand_over, handed_over
     from bundle.run.record import RunRecord
 
     paths = datalist.image_paths()
     # The record is the folder's mark and holds no path, since the folder may go to somebody else.
     fingerprints = {"request": request} if request else {}
     record = RunRecord(COPY_STAGE, {"link": link, "strategy": strategy}, seed=seed, fingerprints=fingerprints)
-    found = hand_over([(identifier, paths[identifier]) for identifier in ids], folder, link=link)
-    record.note("images", len(found.files))
+    found = hand_over([(identifier, paths[identifier]) for identifier in ids], folder, link=link, first=first)
+    record.note("images", sum(bool(row["file"]) for row in handed_over(folder)))
     record.write(folder)
     return found
+
+
+def check_copies_place(copies: Path | None, **others: Path) -> None:
+    """Refuse copies that do not lie apart.
+
+    In OUT they would be replaced with it, among the images they would be listed as images, and among the masks be taken
+    for them.
+
+    Args:
+        copies: the folder to be made, or None.
+        others: what it must not be in or hold: option, with ``_`` for ``-``, or another name, to folder.
+    """
+    if copies is None:
+        return
+    place = copies.resolve()
+    for name, folder in others.items():
+        other = folder.resolve()
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            shown = "the folder of the images" if name == "images" else f"--{name.replace('_', '-')}"
+            raise ValueError(f"--copy-to must lie apart from {shown}, {other}; got {copies}")

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bundle.commands.round_copies import RoundCopies
 from bundle.commands.rounds_plan import RoundsPlan
-from bundle.commands.selection_folder import write_copies, write_selection
+from bundle.commands.selection_folder import write_selection
 from bundle.data.id_lists import excluded_ids, known_ids
-from bundle.run.atomic import atomic_folder
+from bundle.run.atomic import atomic_folder, retire_folder
 
 if TYPE_CHECKING:
     from bundle.data.datalist import Datalist
@@ -31,6 +32,8 @@ class StrongLabeller:
 
     def __init__(self, plan: RoundsPlan) -> None:
         self.plan, self.args = plan, plan.args
+        about = {"strategy": plan.args.strategy, "seed": plan.args.seed}
+        self.copies = RoundCopies(plan.args.copy_to, link=plan.args.link, **about)
 
     def query(self, number: int, kept: Sequence[str] = (), name: str = "query") -> list[str]:
         """Ids to ask for in a round beside those ``kept``, the most urgent first; fewer where the pool ends.
@@ -47,7 +50,8 @@ class StrongLabeller:
             unread = left - self._known(number) if left else set()
             if unread:
                 shown = ", ".join(sorted(unread)[:NAMED])
-                logger.warning("%d images cannot be read and are not asked for: %s", len(unread), shown)
+                why = "have no vector in the embeddings" if self.plan.criterion is None else "cannot be read"
+                logger.warning("%d images %s and are not asked for: %s", len(unread), why, shown)
                 left -= unread
             wanted = self.args.per_round - len(kept)
             if len(left) < wanted:
@@ -73,12 +77,20 @@ class StrongLabeller:
         """Ask for others in place of images that the expert has meanwhile put on the list of excluded ones."""
         refused = self._refused
         kept = [identifier for identifier in one.queried if identifier not in refused]
-        if len(kept) == len(one.queried):
+        others: list[str] = []
+        if len(kept) < len(one.queried):
+            fate = "replaced" if one.number else "left out"  # round 0 has no strategy to ask
+            logger.warning("round %d: %d excluded images are %s", one.number, len(one.queried) - len(kept), fate)
+            times = len(list(self.plan.folder(one.number).glob("query*")))
+            others = self.query(one.number, kept, f"query_{times + 1}") if one.number else []
+        elif not refused.intersection(one.pseudo):
             return one
-        logger.warning("round %d: %d excluded images are replaced", one.number, len(one.queried) - len(kept))
-        times = len(list(self.plan.folder(one.number).glob("query*")))
-        others = self.query(one.number, kept, f"query_{times + 1}") if one.number else []
-        return self.plan.state.keep(dataclasses.replace(one, queried=(*kept, *others)))
+        # Pseudo labels are chosen anew: of what the expert is asked for, or refuses, there must be none.
+        pseudo = self.plan.folder(one.number) / "pseudo"
+        if pseudo.exists():
+            retire_folder(pseudo)
+        queried = (*kept, *others)
+        return self.plan.state.keep(dataclasses.replace(one, queried=queried, pseudo=(), pseudo_dice=None))
 
     def _choose(self, number: int, budget: int, labelled: set[str], exclude: set[str]) -> Selection:
         from bundle.run.seeds import derive_seed
@@ -141,7 +153,9 @@ class StrongLabeller:
             self.plan.masks,
             drawn=self.plan.folder(number) / "labels",
             pseudonyms=self._pseudonyms(),
-            copies=self._copies(number),
+            copies=self.copies.names(number),
+            rule=self.args.annotators,
+            label_names=self.plan.label_names,
             quarantine=aside,
         )
         aside.write(self.plan.folder(number))
@@ -151,18 +165,12 @@ class StrongLabeller:
         """Those of the datalist, whose secret lies beside it; without one its ids are the identifiers themselves."""
         from bundle.data.identity import KEY_FILE, Pseudonyms
 
-        key_file = Path(self.args.datalist).parent / KEY_FILE
+        place = Path(self.args.datalist).absolute().parent
+        keys = [folder / KEY_FILE for folder in (place, place.parent)]  # a selection lies one folder below
+        key_file = next((key for key in keys if key.is_file()), keys[0])
         return Pseudonyms(key_file, keep=not key_file.is_file())
 
-    def _copies(self, number: int) -> dict[str, str]:
-        """What the copies of all rounds so far are called, to the images' ids."""
-        from bundle.data.annotations.matching import names_of_copies
-        from bundle.data.handover import TABLE
-
-        tables = [self.args.copy_to / f"round_{n}" / TABLE for n in range(number + 1)] if self.args.copy_to else []
-        return {name: image for table in tables if table.is_file() for name, image in names_of_copies(table).items()}
-
-    def ask(self, number: int, labelled: Datalist, missing: list[str], *, of: int) -> Path:
+    def ask(self, one: Round, labelled: Datalist, missing: list[str], *, of: int) -> Path:
         """Say which labels are to come, and return the list of them."""
         from bundle.rounds.oracle import write_to_annotate
 
@@ -171,12 +179,9 @@ class StrongLabeller:
                 f"the simulated oracle needs masks; {len(missing)} of {of} images have none, the first is "
                 f"{missing[0]!r}: list the images with --masks, or use --oracle folder"
             )
+        number = one.number
         listed = write_to_annotate(self.plan.folder(number), labelled, missing)
-        copies = self.args.copy_to and self.args.copy_to / f"round_{number}"
-        if copies and not copies.exists():  # made once: what was annotated there meanwhile stays
-            about = {"strategy": self.args.strategy, "seed": self.args.seed}
-            with atomic_folder(copies) as folder:
-                write_copies(missing, labelled, folder, link=self.args.link, **about)
+        self.copies.add(number, missing, labelled, queried=one.queried, refused=self._refused)
         print(f"round {number}: {of - len(missing)} of {of} labels are there, to come:")
         print("\n".join(f"  {identifier}" for identifier in missing[:NAMED]))
         if len(missing) > NAMED:

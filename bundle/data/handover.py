@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import logging
 import re
 import shutil
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bundle.data import dicom, nifti, pictures
@@ -34,24 +35,26 @@ class HandedOver:
     missing: tuple[str, ...]
 
 
-def hand_over(images: Sequence[tuple[str, Path]], folder: Path, *, link: bool = False) -> HandedOver:
+def hand_over(images: Sequence[tuple[str, Path]], folder: Path, *, link: bool = False, first: int = 1) -> HandedOver:
     """Copy images into ``folder`` as ``0001_<id>.<suffix>``, and write ``images.csv``: rank, file, id.
 
     Names are made of rank, id and the format alone, so that nothing of the original's path gets into them; times and
     permissions of the originals are not taken over. The bytes are: a DICOM file keeps its header, with all names in it.
     An image that cannot be opened is named in the log and has no file in the table; the others are copied.
+    What the table has already stays.
 
     Args:
-        images: id and file, rank 1 first.
+        images: id and file, in order.
         folder: to write into, which is there.
         link: make symbolic links to the files instead. A link shows the path of its file.
+        first: rank of the first image. Ranks that differ make names that differ, whatever the ids.
     """
     put: Callable[[Path, Path], object] = _link if link else shutil.copyfile
-    digits = max(4, len(str(len(images))))
+    digits = max(4, len(str(first + len(images) - 1)))
     files: dict[int, str] = {}
     missing: list[str] = []
-    rows = []
-    for rank, (identifier, path) in enumerate(images, start=1):
+    rows: list[Mapping[str, object]] = [*handed_over(folder)]
+    for rank, (identifier, path) in enumerate(images, start=first):
         name = f"{rank:0{digits}d}_{safe_name(identifier)}{_suffix(path)}"
         file = split_frame(path)[0]  # a frame goes with its whole file
         try:
@@ -61,11 +64,21 @@ def hand_over(images: Sequence[tuple[str, Path]], folder: Path, *, link: bool = 
             logger.warning("image %r is not handed over: %s", identifier, error.strerror or error)
             missing.append(identifier)
         else:  # what cannot be written, as on a full disk, is an error of the whole
+            (folder / name).unlink(missing_ok=True)  # through a link that is there a copy would replace the original
             put(file, folder / name)
             files[rank] = name
         rows.append({"rank": rank, "file": files.get(rank, ""), "id": identifier})
     write_csv(folder / TABLE, rows, COLUMNS)
     return HandedOver(files, tuple(missing))
+
+
+def handed_over(folder: Path) -> list[dict[str, str]]:
+    """The rows of the ``images.csv`` in a folder; none where it is not there."""
+    table = folder / TABLE
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 def safe_name(identifier: str) -> str:

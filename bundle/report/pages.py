@@ -124,6 +124,7 @@ def write_rounds_report(
     strategy: str,
     image_paths: Mapping[str, Path],
     modality: str | os.PathLike[str] | Modality,
+    asked: Mapping[int, Sequence[str]],
     waiting: int | None = None,
 ) -> Path:
     """Write the report of rounds after the cold start.
@@ -135,6 +136,7 @@ def write_rounds_report(
         strategy: name of the criterion or strategy that asked.
         image_paths: id to file; an id without one is a gap in the montage.
         modality: how to read the files.
+        asked: number of a round to the ids that the expert was asked for.
         waiting: number of a round that waits for the expert.
 
     Returns:
@@ -143,7 +145,7 @@ def write_rounds_report(
     page = render_page(
         title=f"Rounds: {rounds[-1]['labels']} labels, asked for by {strategy}",
         lead="Each round asks the expert for the images that the last model is least sure of, and trains anew.",
-        sections=RoundsPart(rounds, folder, strategy, image_paths, modality, waiting).sections(),
+        sections=RoundsPart(rounds, folder, strategy, image_paths, modality, asked, waiting).sections(),
     )
     return write_text(path, page)
 

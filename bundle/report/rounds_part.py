@@ -25,6 +25,7 @@ class RoundsPart:
         strategy: name of the criterion or strategy.
         image_paths: id to file.
         modality: how to read the files.
+        asked: number of a round to the ids that the expert was asked for.
         waiting: number of a round that waits for the expert, or None.
     """
 
@@ -33,6 +34,7 @@ class RoundsPart:
     strategy: str
     image_paths: Mapping[str, Path]
     modality: Any
+    asked: Mapping[int, Sequence[str]]
     waiting: int | None = None
 
     def sections(self) -> list[Section]:
@@ -95,7 +97,10 @@ class RoundsPart:
         )
 
     def _asked(self, number: int) -> Tiles:
-        rows = _table(self.folder / str(number) / "query" / "selection.csv")
+        # One list for what was chosen first, and one for every time that others came in place of refused images.
+        lists = (self.folder / str(number)).glob("query*/selection.csv")
+        chosen = {row["id"]: row for path in sorted(lists) for row in _table(path)}
+        rows = [{**chosen[name], "rank": str(rank)} for rank, name in enumerate(self.asked[number], start=1)]
         title = f"Round {number}" + (", to be annotated" if number == self.waiting else "")
         tiles = selection_montage(rows, self.image_paths, self.modality, title=title, most=SHOWN)
         named = [
@@ -103,7 +108,7 @@ class RoundsPart:
             for one, row in zip(tiles.tiles, rows, strict=False)
         ]
         last = self.waiting or self.rounds[-1]["round"]
-        caption = "Under each image its rank, its score and id. A score of 1 or more: the model found nothing on it."
+        caption = "Under each image its rank, its score and id."
         return dataclasses.replace(tiles, tiles=named, caption=caption, folded=number != last)
 
     def _pseudo(self, row: Mapping[str, Any]) -> Iterator[Block]:

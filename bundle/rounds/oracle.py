@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bundle.data.annotations.folder import AnnotationFolder
 from bundle.data.annotations.matching import ImageIndex
@@ -48,6 +49,8 @@ def take_masks(
     drawn: Path,
     pseudonyms: Pseudonyms,
     copies: Mapping[str, str] | None = None,
+    rule: str | None = None,
+    label_names: Mapping[str, str] | None = None,
     quarantine: Quarantine,
 ) -> Datalist:
     """The datalist with a label for every image of ``ids`` that has an annotation; labels that it has stay.
@@ -60,9 +63,18 @@ def take_masks(
         drawn: folder for the masks of annotations that are no pictures; replaced if it is there.
         pseudonyms: gave DICOM files the ids that the datalist has.
         copies: what copies of images are called, without suffix, to the image's id.
+        rule: for several annotators, as of :class:`~bundle.data.annotations.folder.AnnotationFolder`. Of a ``union``
+            every part has to be there.
+        label_names: further names, each for a label.
+
+    Raises:
+        ValueError: an unknown rule, or a name for what is no label.
     """
     wanted = set(without_label(datalist, ids))
-    annotations = AnnotationFolder(place.resolve(), modality=datalist.modality, names=_names(datalist), drawn=drawn)
+    modality = datalist.modality
+    names = LabelNames(modality.labels, codes=modality.codes, aliases=label_names)
+    how: dict[str, Any] = {"rule": rule, "whole": True, "drawn": drawn}
+    annotations = AnnotationFolder(place.resolve(), modality=modality, names=names, **how)
     files = annotations.files(datalist.root.resolve())
     if not files:
         return datalist
@@ -81,10 +93,6 @@ def take_masks(
     annotations.attach(entries, files, index=index, images=images, quarantine=quarantine)
     found = {entry["id"]: annotations.root / entry["label"] for entry in entries if "label" in entry}
     return _with_labels(datalist, annotations.root, found) if found else datalist
-
-
-def _names(datalist: Datalist) -> LabelNames:
-    return LabelNames(datalist.modality.labels, codes=datalist.modality.codes)
 
 
 def _with_labels(datalist: Datalist, folder: Path, found: Mapping[str, Path]) -> Datalist:

@@ -53,7 +53,7 @@ def clear_leftovers(folder: str | os.PathLike[str], *, of: str | None = None, de
                     if not Path(place, kept.name).exists():
                         kept.replace(Path(place, kept.name))
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)  # another process may be at it, too
             else:
                 path.unlink(missing_ok=True)
         folders[:] = [name for name in folders if deep and not name.startswith(".")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bundle.run.advice import causes
 from bundle.run.atomic import OutputExists, retire_folder, write_json
 from bundle.run.knobs import check_knobs
-from bundle.run.temporary import clear_leftovers
+from bundle.run.temporary import TEMPORARY, clear_leftovers
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigWorkflow
@@ -165,7 +165,7 @@ def claim_folder(folder: str | os.PathLike[str], request: Mapping[str, Any], *, 
     clear_leftovers(folder.parent, of=folder.name)
     clear_leftovers(folder, deep=True)
     # A request alone is one that failed before it made anything; its correction may take the place.
-    if folder.exists() and any(path != found for path in folder.iterdir()):
+    if folder.exists() and any(path != found and not TEMPORARY.fullmatch(path.name) for path in folder.iterdir()):
         same = found.is_file() and json.loads(found.read_text(encoding="utf-8")) == wanted
         if same and not overwrite:
             return folder

@@ -28,6 +28,18 @@ def rows_of(out):
     return Ledger(out).rows()
 
 
+def test_budgets_given_as_shares_are_in_the_tables(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--budgets", "20%", "50%", "all", "--seeds", "2", "--strategies", "random"]
+    assert run_verb("benchmark_labels", command(out, *options)) == 0
+    shown = capsys.readouterr().out
+    budgets = sorted({row["settings"]["labels"] for row in rows_of(out)})
+    assert len(budgets) == 3 and "no run with all labels" not in shown
+    assert f"| {budgets[0]} | {budgets[1]} |" in shown and "AUBC" in shown
+    assert run_verb("benchmark_labels", ["--report", "--out", str(out), *options[:3]]) == 0
+    assert f"| {budgets[0]} | {budgets[1]} |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("start", ["all", "taught"])
 def test_a_run_has_the_labels_and_the_scores_of_select_train_and_evaluate(
     measured, command, pretrained, tmp_path, start

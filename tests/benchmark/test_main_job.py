@@ -10,12 +10,16 @@ import pytest
 
 from bundle.commands import run_verb
 from bundle.run.record import file_fingerprint
+from bundle.run.workflow import claim_folder
 
 
 @pytest.fixture(scope="module")
 def measured(hospital, pretrained, public_set, tmp_path_factory):
     """All 12 labels and, with one seed, 4 of them, from a pretraining that is there already."""
     out = tmp_path_factory.mktemp("main_job") / "out"
+    few = {"few": 4, "few_steps": 40, "steps": 40}
+    about = {"data": str(public_set), "modality": str(hospital.modality), "as_dicom": False}
+    claim_folder(out, {"stage": "measure_main_job", **about, **few}, overwrite=False)
     shutil.copytree(pretrained, out / "pretrain")
     options = ["--few", "4", "--few-steps", "40", "--steps", "40", "--seeds", "1", "--out", str(out)]
     assert (
@@ -40,9 +44,22 @@ def test_the_teacher_is_the_warm_model_of_the_same_labels(measured):
         json.loads((measured / f"few_seed0_{way}" / "run.json").read_text())["settings"]
         for way in ("warm", "random_weights", "self_trained")
     ]
-    assert [one["teacher"] for one in settings] == [
-        "none",
-        "none",
-        f"teacher:{file_fingerprint(measured / 'few_seed0_warm' / 'model.pt')}",
-    ]
+    teachers = [one["teacher"] for one in settings]
+    assert teachers[:2] == ["none", "none"]
+    assert teachers[2].startswith(file_fingerprint(measured / "few_seed0_warm" / "model.pt"))
     assert len({one["data"] for one in settings}) == 1 and settings[2]["start"] == settings[0]["start"] != "none"
+
+
+def test_other_numbers_of_labels_or_steps_are_another_job(hospital, public_set, measured, capsys):
+    given = ["--data", str(public_set), "--modality", str(hospital.modality), "--seeds", "1", "--out", str(measured)]
+    for changed in (["--few", "3"], ["--few", "4", "--few-steps", "80"]):
+        steps = ["--steps", "40", *([] if "--few-steps" in changed else ["--few-steps", "40"])]
+        assert run_verb("measure_main_job", [*given, *steps, *changed]) == 2
+        assert "is already there" in capsys.readouterr().err
+
+
+def test_more_labels_than_there_are_masks_are_refused_before_any_training(hospital, public_set, tmp_path, capsys):
+    given = ["--data", str(public_set), "--modality", str(hospital.modality), "--out", str(tmp_path / "out")]
+    assert run_verb("measure_main_job", [*given, "--few", "13"]) == 2
+    assert "13 labels are asked for, and 12 images of the pool have a mask" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "pretrain").exists()

@@ -114,7 +114,7 @@ def test_groups_of_images_have_their_own_means_and_small_ones_are_left_out(measu
         for n in range(IMAGES)
     ]
     write_csv(
-        measured / "cases" / "11111111.csv",
+        measured / "cases" / "11111111_128.csv",
         [{**r, "device": "", "view": ""} for r in rows],
         [*rows[0], "device", "view"],
     )

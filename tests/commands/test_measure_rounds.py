@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,6 +45,31 @@ def test_every_recipe_has_the_same_seeds_and_a_row_a_round_and_goes_on_where_it_
     assert run_verb("measure_rounds", arguments) == 0
     assert (out / "runs/random_seed0/rounds/1/train/model.pt").stat().st_mtime_ns == before
     assert run_verb("measure_rounds", [*arguments, "--initial", "4"]) == 2
+
+
+def test_an_image_without_a_mask_is_never_chosen_and_too_few_are_told_at_once(arguments, hospital, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(hospital.images, data / "images")
+    shutil.copytree(hospital.masks, data / "masks")
+    shutil.copy(hospital.root / "split.csv", data)
+    for number in range(4, 11):
+        (data / "masks" / f"spot_{number:02d}.png").unlink()
+    arguments = [*arguments, "--data", str(data), "--seeds", "1"]
+    assert run_verb("measure_rounds", [*arguments, "--rounds", "3", "--out", str(tmp_path / "more")]) == 2
+    assert "9 labels are asked for, and 7 images of the pool have a mask" in capsys.readouterr().err
+    assert run_verb("measure_rounds", arguments) == 0
+    chosen = [json.loads(path.read_text())["training"] for path in (tmp_path / "out").glob("*_*/selection.json")]
+    assert len(chosen) == 2 and all("label" in entry for entries in chosen for entry in entries)
+
+
+def test_recipes_of_earlier_calls_are_in_no_family_of_this_one(arguments, tmp_path):
+    arguments = [*arguments, "--seeds", "1"]
+    for recipe in ("random", "kcenter"):
+        assert run_verb("measure_rounds", [*arguments, "--recipes", recipe]) == 0
+    out = tmp_path / "out"
+    assert {row["recipe"] for row in json.loads((out / "summary.json").read_text())["comparisons"]} == {"kcenter"}
+    with (out / "rounds.csv").open(newline="") as handle:
+        assert {row["recipe"] for row in csv.DictReader(handle)} == {ONE_SHOT, "random", "kcenter"}
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it_and_taken_when_it_gives_up(arguments, tmp_path, monkeypatch):

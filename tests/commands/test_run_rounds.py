@@ -16,7 +16,8 @@ from PIL import Image
 
 from bundle.commands import run_verb
 from bundle.data.datalist import load_datalist
-from bundle.run.record import start_fingerprint
+from bundle.embedding import Embeddings
+from bundle.run.record import file_fingerprint
 from bundle.weights import load_weights
 
 from .test_pretrain import assert_same_weights
@@ -194,6 +195,9 @@ def test_an_expert_s_masks_are_waited_for_and_lead_to_the_same_rounds(
     (tmp_path / "exclude.txt").write_text(first[1]["queried"][1] + "\n")
     again = [*request_of(refused, *options, datalist=unlabelled), "--exclude", str(tmp_path / "exclude.txt")]
     assert run_verb("run_rounds", again) == 0
+    assert f"{first[1]['queried'][1]}" not in (refused / "report.html").read_text(), "it shows what is asked for now"
+    copied = [row["id"] for row in table(copies / "round_1/images.csv")]
+    assert copied == [*first[1]["queried"], rounds(refused)[1]["queried"][1]], "the new one beside what was there"
     kept, other = rounds(refused)[1]["queried"]
     assert kept == first[1]["queried"][0] and other not in {*first[0]["queried"], *first[1]["queried"]}
     assert "round 1: 4 of 5 labels are there" in capsys.readouterr().out
@@ -220,7 +224,8 @@ def test_a_taught_round_learns_from_its_own_model_of_the_round_before(request_of
     assert run_verb("run_rounds", request_of(out, *options, "--teach-from", "2")) == 0
     for own in ("train", "members/1")[: 1 + ensemble]:
         teachers = [load_weights(out / f"rounds/{number}/{own}/model.pt").settings["teacher"] for number in range(3)]
-        assert teachers == ["none", "none", start_fingerprint("teacher", str(out / f"rounds/1/{own}/model.pt"))]
+        assert teachers[:2] == ["none", "none"]
+        assert teachers[2].startswith(file_fingerprint(out / f"rounds/1/{own}/model.pt"))
 
 
 def test_what_the_expert_refuses_teaches_no_model(undisturbed, request_of, tmp_path):
@@ -250,6 +255,25 @@ def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
     assert "fewer than the 7 to ask for" in caplog.text and "no image is left to ask for" in caplog.text
 
 
+def test_copies_of_another_request_are_no_copies_of_this_one(request_of, hospital, tmp_path, capsys):
+    content = json.loads(hospital.datalist.read_text())
+    content["pool"] = [{name: entry[name] for name in ("id", "image")} for entry in content["pool"]]
+    unlabelled = tmp_path / "datalist.json"
+    unlabelled.write_text(json.dumps(content | {"training": []}))
+    (tmp_path / "masks").mkdir()
+    copies = tmp_path / "copies"
+    options = ["--oracle", "folder", "--masks", str(tmp_path / "masks"), "--copy-to", str(copies)]
+    arguments = request_of(tmp_path / "out", *options, datalist=unlabelled)
+    assert run_verb("run_rounds", arguments) == 0
+    rows = table(copies / "round_0" / "images.csv")
+    with (copies / "round_0" / "images.csv").open("a") as handle:
+        handle.write("4,0004_other.png,other\n")
+    assert run_verb("run_rounds", arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "holds copies of 1 images that round 0 does not ask for, such as 'other'" in error
+    assert all((copies / "round_0" / row["file"]).is_file() for row in rows)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -265,6 +289,8 @@ def test_rounds_end_where_the_pool_ends(request_of, tmp_path, caplog):
         (["--strategy", "bald", "--passes", "1"], "passes must be 2 or more"),
         (["--embeddings", "nowhere"], "holds no embeddings"),
         (["--link"], "--link needs --copy-to"),
+        (["--label", "mole=spot"], "they need --oracle folder"),
+        (["--oracle", "folder", "--label", "mole=spt"], "did you mean 'spot'"),
         (["--diversity-option", "shortlist=3"], "no option 'shortlist'"),
     ],
 )
@@ -274,6 +300,36 @@ def test_a_request_that_cannot_be_met_ends_as_one_line_and_code_2(request_of, tm
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("run_rounds: ") and told in error
     assert not out.exists()
+
+
+def test_embeddings_of_another_pool_are_refused(request_of, tmp_path, capsys):
+    Embeddings(("other_1", "other_2"), np.eye(2, dtype=np.float32)).save(tmp_path / "embeddings")
+    options = ["--strategy", "random", "--embeddings", str(tmp_path / "embeddings")]
+    assert run_verb("run_rounds", request_of(tmp_path / "out", *options)) == 2
+    assert "must be of this pool" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["images", "masks", "out"])
+def test_copies_lie_apart_from_what_would_take_them_for_its_own(request_of, hospital, tmp_path, capsys, place):
+    others = {"images": hospital.images, "masks": hospital.masks, "out": tmp_path / "out"}
+    options = ["--oracle", "folder", "--masks", str(hospital.masks), "--copy-to", str(others[place] / "copies")]
+    assert run_verb("run_rounds", request_of(tmp_path / "out", *options)) == 2
+    assert "--copy-to must lie apart from" in capsys.readouterr().err
+
+
+def test_a_pseudo_label_that_the_expert_refuses_is_drawn_no_more(undisturbed, request_of, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed[0], out)
+    state = json.loads((out / "rounds.json").read_text())
+    drawn = state["rounds"][2]["pseudo"]
+    state["rounds"][2] |= {"finished": False, "scores": {}}
+    (out / "rounds.json").write_text(json.dumps(state))
+    shutil.rmtree(out / "rounds/2/train")
+    (tmp_path / "exclude.txt").write_text(f"{drawn[0]}\n")
+    assert run_verb("run_rounds", request_of(out, *WEAK, "--exclude", str(tmp_path / "exclude.txt"))) == 0
+    again = rounds(out)[2]
+    assert again["pseudo"] and not set(again["pseudo"]) & set(drawn)
+    assert [row["id"] for row in table(out / "rounds/2/pseudo/pseudo_labels.csv")] == again["pseudo"]
 
 
 def test_the_state_of_another_datalist_is_refused(undisturbed, request_of, hospital, tmp_path, capsys):

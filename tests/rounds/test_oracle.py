@@ -141,3 +141,19 @@ def test_what_is_still_being_written_is_no_mask(hospital, taken):
 def test_the_list_names_images_below_the_root_and_the_masks_to_write(hospital, tmp_path):
     path = write_to_annotate(tmp_path, hospital[0], ["c", "left/b"])
     assert path.read_text() == "rank,id,image,mask\n1,c,c.png,c.png\n2,left/b,left/b.png,left/b.png\n"
+
+
+def test_of_a_union_every_part_is_waited_for(hospital, taken, caplog):
+    datalist, folder = hospital
+    for side in ("leftMask", "rightMask"):
+        (folder / side).mkdir()
+    half = np.zeros((6, 8), np.uint8)
+    half[:3] = 255
+    for name in ("c", "d"):
+        Image.fromarray(half).save(folder / "leftMask" / f"{name}.png")
+    Image.fromarray(half[::-1]).save(folder / "rightMask" / "d.png")
+    entries = tuple({"id": name, "image": f"{name}.png"} for name in ("c", "d"))
+    both = Datalist("dermoscopy", datalist.root, None, {"pool": entries})
+    found = taken(both, ["c", "d"], folder, rule="union", quarantine=Quarantine())
+    assert without_label(found, ["c", "d"]) == ["c"]
+    assert "1 images have a mask in some folders only, and are left without a label" in caplog.text

@@ -73,6 +73,7 @@ class AnnotationFolder:
             person. With a rule the first folder below ``place`` is the annotator's name, or, for CVAT and COCO files
             that lie there themselves, the file's name. With ``union`` and several labels that folder may also be
             called as ``names`` knows a label: its pictures then mark that label alone.
+        whole: with ``union``, an image has a label only where every folder has a mask of it: others are on their way.
         drawn: folder for the masks that have to be drawn; replaced if an earlier listing has left it.
 
     Attributes:
@@ -82,13 +83,21 @@ class AnnotationFolder:
     """
 
     def __init__(
-        self, place: Path, *, modality: Modality, names: LabelNames, rule: str | None = None, drawn: Path | None = None
+        self,
+        place: Path,
+        *,
+        modality: Modality,
+        names: LabelNames,
+        rule: str | None = None,
+        whole: bool = False,
+        drawn: Path | None = None,
     ) -> None:
         if rule is not None and rule not in RULES:
             raise ValueError(f"the rule for several annotators must be one of {', '.join(RULES)}, got {rule!r}")
         self.place, self.folder = place, place if place.is_dir() else place.parent
         self.root = self.folder
-        self._modality, self._names, self._rule, self._drawn = modality, names, rule, drawn
+        self._modality, self._names, self._drawn = modality, names, drawn
+        self._rule, self._whole = rule, whole
 
     def files(self, images: Path) -> list[Path]:
         """The annotation files, sorted. Among the images themselves only what cannot be an image is taken for one."""
@@ -125,9 +134,12 @@ class AnnotationFolder:
         chosen = self._chosen(files, index, quarantine)
         if self._rule == "union":
             folders = {folder for given in chosen.values() for folder in given}
-            lacking = sum(len(given) < len(folders) for given in chosen.values())
+            lacking = [name for name, given in chosen.items() if len(given) < len(folders)]
             if lacking:
-                logger.warning("%d images have a mask in some folders only; the others count as empty", lacking)
+                fate = "are left without a label" if self._whole else "count as empty where there is none"
+                logger.warning("%d images have a mask in some folders only, and %s", len(lacking), fate)
+            if self._whole:
+                chosen = {name: given for name, given in chosen.items() if name not in set(lacking)}
 
         def draw(entry: Entry, folder: Path | None) -> _Outcome:
             return self._draw(entry["id"], *images[entry["image"]], chosen.get(entry["id"], {}), folder)

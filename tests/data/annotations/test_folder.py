@@ -334,7 +334,7 @@ def test_a_union_with_a_broken_part_is_none_and_one_with_a_part_that_is_not_ther
     found, aside = make(tmp_path, "--masks", tmp_path / "masks", "--annotators", "union")
     check(found, {"a": box(1, 2, 5, 6) | box(8, 2, 12, 6), "c": box(1, 2, 5, 6)})
     assert [Path(path).parent.name for path, _ in aside] == ["right"]
-    assert "1 images have a mask in some folders only" in caplog.text
+    assert "1 images have a mask in some folders only, and count as empty" in caplog.text
 
 
 def test_an_animated_mask_is_refused(tmp_path):
