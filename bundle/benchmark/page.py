@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bundle.benchmark.arms import Setup, setups
+from bundle.benchmark.arms import ALL_LABELS, Arm, Setup, setups
 from bundle.benchmark.cases import read_groups
 from bundle.benchmark.comparison import HEADLINE, check_family, compare_family
 from bundle.benchmark.figures import budget_curves, chance_differences
@@ -28,7 +28,10 @@ from bundle.benchmark.tables import (
 )
 from bundle.report.blocks import Absent, Block, Facts, Note, Section, Table, chart, plain
 from bundle.report.pages import FILE_NAME, render_page
-from bundle.run.atomic import write_text
+from bundle.run.atomic import atomic_file, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Question:
 def write_report(folder: Path, question: Question) -> tuple[Path, list[str]]:
     """Write ``report.html`` from the rows in ``folder``; its path, and what it does not fold away as Markdown tables.
 
+    The curves are in ``curves.png`` as well, of several setups in a file each.
+
     Raises:
         ValueError: there is no row.
     """
@@ -63,7 +68,13 @@ def write_report(folder: Path, question: Question) -> tuple[Path, list[str]]:
     found = setups(ledger.rows())
     if not found:
         raise ValueError(f"{folder} holds no finished run of a benchmark; run one first, without --report")
-    parts = [SetupPart(setup, ledger, folder, question, several=len(found) > 1).sections() for setup in found]
+    setup_parts = [SetupPart(setup, ledger, folder, question, several=len(found) > 1) for setup in found]
+    for part in setup_parts:
+        if part.selected:
+            name = f"curves_{part.setup.key}.png" if part.several else "curves.png"
+            with atomic_file(folder / name) as temporary:
+                part.curves().savefig(temporary, dpi=150, bbox_inches="tight")
+    parts = [part.sections() for part in setup_parts]
     page = render_page(
         title="Label efficiency",
         lead="How many labels a warm start and cold-start selection save: every run trained by one recipe in equally "
@@ -141,19 +152,28 @@ class SetupPart:
             sections.append(section)
         return sections
 
-    def _curves(self) -> Block:
-        wanted = {f"{start}/{strategy}" for start in ("none", "all") for strategy in (CHANCE, self.question.selected)}
-        arms = {title: arm for title, arm in self.setup.compared.items() if title in wanted}
-        if not arms:
-            raise Absent(
-                f"No run with {CHANCE} or {self.question.selected} labels from random weights or a warm start."
-            )
+    @property
+    def selected(self) -> dict[str, Arm]:
+        """The arms of the 2 x 2 that there are, by title."""
+        names = (f"{start}/{strategy}" for start in ("none", "all") for strategy in (CHANCE, self.question.selected))
+        arms = (self.setup.arm(name) for name in names)
+        return {arm.title: arm for arm in arms if arm is not None and arm.strategy != ALL_LABELS}
+
+    def curves(self) -> Figure:
+        """Dice by number of labels of the arms that are ``selected``."""
         full = {
             start: max(arm.means().values()) for start in ("none", "all") if (arm := self.setup.full(start)) is not None
         }
+        return budget_curves(self.selected, full)
+
+    def _curves(self) -> Block:
+        if not self.selected:
+            raise Absent(
+                f"No run with {CHANCE} or {self.question.selected} labels from random weights or a warm start."
+            )
         return chart(
-            budget_curves(arms, full),
-            f"Curves: mean Dice by number of labels for {', '.join(arms)}.",
+            self.curves(),
+            f"Curves: mean Dice by number of labels for {', '.join(self.selected)}.",
             "none: from random weights; all: from self-supervised weights. Shaded: one standard deviation over seeds.",
         )
 

@@ -71,10 +71,10 @@ def family_table(compared: Sequence[AreaDifference], missing: Sequence[str]) -> 
 def square_table(setup: Setup, budgets: Sequence[int], selected: str) -> Table:
     """The 2 x 2 of warm start and selection: which gain is whose."""
     cells = {
-        (start, strategy): list(setup.arms[title].areas(budgets).values())
+        (start, strategy): list(arm.areas(budgets).values())
         for start in ("none", "all")
         for strategy in (CHANCE, selected)
-        if (title := f"{start}/{strategy}") in setup.arms
+        if (arm := setup.arm(f"{start}/{strategy}")) is not None
     }
     if len(cells) < 4 or not all(cells.values()):
         raise Absent(f"The 2 x 2 needs all of none and all with {CHANCE} and {selected} at every budget.")

@@ -25,7 +25,7 @@ _WATCHING = ("bundle.run.resume.Resume", "bundle.segmentation.trainer.WriteRecor
 _WATCHED = "@train#history"
 
 # What tells one run from another, and what a run's own settings tell: the rest of the settings is the recipe.
-_OF_A_RUN = ("modality", "warm_start", "start", "seed", "steps", "size", "data")
+_OF_A_RUN = ("modality", "labels", "warm_start", "start", "seed", "steps", "size", "data")
 
 # Knobs that every run sets for itself.
 _SET_BY_RUNS = (

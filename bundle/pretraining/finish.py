@@ -14,13 +14,16 @@ from torch.utils.data import Dataset
 
 from bundle.data.sampling import as_unit_range
 from bundle.network import PretrainingNetwork
-from bundle.pretraining.step import PretrainingStep
+from bundle.pretraining.step import LARGEST_BATCH, PretrainingStep
 from bundle.run import ranks
 from bundle.run.collectives import own_rows
 from bundle.run.record import RunRecord, file_fingerprint
+from bundle.run.seeds import numpy_stream
 from bundle.weights import save_weights
 
 logger = logging.getLogger(__name__)
+
+FEWEST = 8  # held-out images from which on the rank of their descriptors says something
 
 
 class FinishPretraining:
@@ -34,6 +37,7 @@ class FinishPretraining:
         settings: travel with the weights.
         record: the run record.
         folder: where ``run.json`` goes.
+        batch_size: images of a forward pass, 64 at most.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class FinishPretraining:
         settings: Mapping[str, Any],
         record: RunRecord,
         folder: str | os.PathLike[str],
+        batch_size: int = LARGEST_BATCH,
     ) -> None:
         self.step, self.dataset, self.held_out = step, dataset, held_out
+        self.batch_size = min(batch_size, LARGEST_BATCH)
         self.weights, self.settings, self.record, self.folder = weights, settings, record, folder
 
     def attach(self, engine: Engine) -> None:
@@ -57,12 +63,14 @@ class FinishPretraining:
     def _finish(self, engine: Engine) -> None:
         step, network = self.step, self.step.network
         device = next(network.parameters()).device
-        recalibrate(network, _batches(self.dataset, device), parts=step.trained_parts)
-        signs = collapse_signs(network, as_unit_range(self.held_out.to(device)), step=step)
-        self._write(engine.state.epoch, signs)
+        batches = _batches(self.dataset, device, size=self.batch_size, seed=step.seed)
+        recalibrate(network, batches, parts=step.trained_parts)
+        held_out = as_unit_range(self.held_out.to(device))
+        signs = collapse_signs(network, held_out, step=step, batch_size=self.batch_size)
+        self._write(engine.state.iteration, signs)
 
     @ranks.only_first
-    def _write(self, epochs: int, signs: dict[str, Any]) -> None:
+    def _write(self, steps: int, signs: dict[str, Any]) -> None:
         step, network = self.step, self.step.network
         for warning in signs["warnings"]:
             logger.warning(warning)
@@ -74,18 +82,22 @@ class FinishPretraining:
             # What was not trained is left out, so that a warm start cannot copy it by accident.
             parts=step.trained_parts,
         )
-        self.record.note("epochs", epochs)
+        self.record.note("steps", steps)
         self.record.note("views", step.views if step.contrastive else None)
         self.record.note("collapse", signs)
         self.record.note("weights", file_fingerprint(self.weights))
         self.record.write(self.folder)
 
 
-def _batches(dataset: Dataset, device: torch.device, size: int = 64) -> Iterator[torch.Tensor]:
-    """This process's part of every batch; the last may be shorter."""
+def _batches(dataset: Dataset, device: torch.device, *, size: int, seed: int) -> Iterator[torch.Tensor]:
+    """This process's part of every batch; the last may be shorter.
+
+    In random order: ids go by hospital or camera, and images of one kind would tell too small a variance.
+    """
     count = len(dataset)  # type: ignore[arg-type]
+    order = numpy_stream(seed, "recalibration").permutation(count)
     for start in range(0, count, size):
-        items = [dataset[start + i]["image"] for i in ranks.part(min(size, count - start))]
+        items = [dataset[int(order[start + i])]["image"] for i in ranks.part(min(size, count - start))]
         yield as_unit_range(torch.stack(items).to(device)).contiguous(memory_format=torch.channels_last)
 
 
@@ -111,12 +123,17 @@ def recalibrate(network: PretrainingNetwork, batches: Iterable[torch.Tensor], *,
     elif len(parts) > 1:
         forward = network.project_places
     momenta = [norm.momentum for norm in norms]
-    network.train()
+    network.eval()  # without dropout: it would be chance that no seed reaches, and evaluation has none
     for norm in norms:
-        norm.momentum = None  # a plain average over the batches
+        norm.train()
         norm.reset_running_stats()
+    seen = 0
     for images in batches:
-        if own_rows(len(images)).total > 1:  # a batch of one image has no spread at 1x1 and would be refused
+        count = own_rows(len(images)).total
+        if count > 1:  # a batch of one image has no spread at 1x1 and would be refused
+            seen += count
+            for norm in norms:
+                norm.momentum = count / seen  # the mean over all images, also where the last batch is short
             forward(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -124,13 +141,16 @@ def recalibrate(network: PretrainingNetwork, batches: Iterable[torch.Tensor], *,
 
 
 @torch.no_grad()
-def collapse_signs(network: PretrainingNetwork, images: torch.Tensor, *, step: PretrainingStep) -> dict[str, Any]:
+def collapse_signs(
+    network: PretrainingNetwork, images: torch.Tensor, *, step: PretrainingStep, batch_size: int = LARGEST_BATCH
+) -> dict[str, Any]:
     """Figures that tell whether the training collapsed, with a sentence under ``warnings`` for each sign.
 
     Args:
         network: in evaluation mode.
         images: clean held-out images (N, C, W, H) in [0, 1], at least two.
         step: tells which objectives were trained.
+        batch_size: images of a forward pass.
 
     Returns:
         ``descriptor_spread``: mean standard deviation of the coordinates of length-1 descriptors, times sqrt(D): 1 for
@@ -139,14 +159,15 @@ def collapse_signs(network: PretrainingNetwork, images: torch.Tensor, *, step: P
         restored pixels across images over that of the originals.
     """
     signs: dict[str, Any] = {"warnings": []}
-    chunks = images.split(64)
+    chunks = images.split(batch_size)
     described = torch.cat([network.describe(chunk).float() for chunk in chunks])
     unit = torch.nn.functional.normalize(described, dim=1)
     signs["descriptor_spread"] = float(unit.std(dim=0).mean() * unit.shape[1] ** 0.5)
     singular = torch.linalg.svdvals(described - described.mean(dim=0))
     share = singular / singular.sum().clamp_min(1e-12)
     signs["effective_rank"] = float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))
-    if signs["descriptor_spread"] < 0.01 or signs["effective_rank"] < 2:
+    few = len(images) < FEWEST  # whose rank is low whatever the network
+    if signs["descriptor_spread"] < 0.01 or (signs["effective_rank"] < 2 and not few):
         signs["warnings"].append(
             "the descriptors are nearly the same for every image (collapse): lower learning_rate, or check that the "
             "pool is not one picture many times"

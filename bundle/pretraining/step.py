@@ -26,6 +26,7 @@ OBJECTIVES = ("contrastive", "restoration", "joint")
 # The squared error of an image in [0, 1] starts near .08 and ends near .005, InfoNCE runs from about 7 to 1: this
 # brings both to the same order.
 RESTORATION_WEIGHT = 20.0
+LARGEST_BATCH = 64  # images of a pass that nothing is learned from, or those of a step where these are fewer: memory
 
 
 class PretrainingStep:
@@ -105,6 +106,10 @@ class PretrainingStep:
         """Whether distorted images are restored."""
         return self.objective in ("restoration", "joint")
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The precision of the networks' passes, as a context; what is made of their output is in float32."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
     def __call__(self, engine: Engine, batch: dict[str, Any]) -> dict[str, Any]:
         """Train on one batch: ``image`` uint8 (B, C, W, H), ``index`` (B,) telling images apart.
 
@@ -126,40 +131,43 @@ class PretrainingStep:
         output: dict[str, Any] = {}
         loss = images.new_zeros(())
         share = own_rows(len(images)).share
-        autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
-        with whole_batch_draws(len(images)), autocast:
-            if self.contrastive:
-                policy = self.policies[self.views]
-                ids = batch["index"].to(device)
+        if self.contrastive:
+            policy = self.policies[self.views]
+            ids = batch["index"].to(device)
+            # Geometry and similarities in full precision: coarse ones would move places by half a pixel of 128.
+            with whole_batch_draws(len(images)):
                 (first, first_affine), (second, second_affine) = (policy.view_with_geometry(images) for _ in range(2))
+                with self.autocast(device):
+                    if self.local:
+                        query, places = self.network.project_places(first)
+                        key, key_places = self.contrast.keys_and_places(second)
+                    else:
+                        query, key = self.network.project(first), self.contrast.keys(second)
                 if self.local:
-                    query, places = self.network.project_places(first)
-                    key, key_places = self.contrast.keys_and_places(second)
                     local, matched = local_contrast(
                         places, key_places, first_affine, second_affine, temperature=self.contrast.temperature
                     )
                     loss = loss + self.local_weight * local
                     output |= {"local": local.item(), "matched": matched.item()}
-                else:
-                    query, key = self.network.project(first), self.contrast.keys(second)
-                (key, ids), rows = gather(key, ids)
-                contrastive, found = self.contrast.loss(query, key, ids, first=rows.start)
-                contrastive = share * contrastive
-                loss = loss + contrastive
-                output |= {"contrastive": contrastive.item(), "retrieval": share * found.float().mean().item()}
+            (key, ids), rows = gather(key, ids)
+            contrastive, found = self.contrast.loss(query, key, ids, first=rows.start)
+            contrastive = share * contrastive
+            loss = loss + contrastive
+            output |= {"contrastive": contrastive.item(), "retrieval": share * found.float().mean().item()}
         if self.restorative:
             # What is drawn depends on which images are distorted, so it cannot be drawn for the whole batch.
             torch.manual_seed(derive_seed(self.seed, "distortion", engine.state.iteration, ranks.rank()))
             distorted, target = distort(images, self.modality.augmentation)
-            with autocast:
-                restoration = share * mse_loss(self.network.restore(distorted), target)
+            with self.autocast(device):
+                restored = self.network.restore(distorted)
+            restoration = share * mse_loss(restored, target)
             loss = loss + RESTORATION_WEIGHT * restoration
             output["restoration"] = restoration.item()
         output = total_figures({"loss": loss.item(), **output})
         if not math.isfinite(output["loss"]):
             raise FloatingPointError(
-                f"the pretraining loss is {output['loss']} at step {engine.state.iteration}: lower learning_rate, or "
-                f"set precision to fp32; the last finished epoch is kept and the same command goes on from it"
+                f"the pretraining loss is {output['loss']} at step {engine.state.iteration}: begin anew with a lower "
+                f"learning_rate, or with precision fp32; the last finished epoch is kept"
             )
         loss.backward()
         total_gradients(self.network.parameters())

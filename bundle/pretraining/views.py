@@ -8,6 +8,7 @@ still recognised under it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,11 +19,11 @@ from bundle.data.augmentation import random_affine, random_intensity, warp
 from bundle.data.modality import Augmentation, Modality
 from bundle.pretraining.contrast import info_nce
 
-# An image counts as retrieved when its second view is among the nearest 5 % of all second views, and a policy is
-# refused below the middle between chance, which is 5 % too, and the best policy's rate: its views no longer show what
-# tells the images apart. Both are relative, since rates depend on the size of the pool and the length of the warm-up,
-# and the mild views of the warm-up come off well. (At three quarters of the best rate dermoscopy stayed on mild views;
-# on pool images crops were worth a point of Dice more.)
+# An image counts as retrieved when its second view is among the nearest 5 % of all second views, one at least, and a
+# policy is refused below the middle between chance, which is as much, and the best policy's rate: its views no longer
+# show what tells the images apart. Both are relative, since rates depend on the size of the pool and the length of the
+# warm-up, and the mild views of the warm-up come off well. (At three quarters of the best rate dermoscopy stayed on
+# mild views; on pool images crops were worth a point of Dice more.)
 NEAREST = 0.05
 RETRIEVAL_SHARE = 0.5
 
@@ -94,11 +95,19 @@ def candidate_policies(modality: Modality) -> list[Policy]:
 
 @dataclasses.dataclass(frozen=True)
 class PolicyScore:
-    """How hard a policy is: contrastive loss, and the share of held-out images whose second view is retrieved."""
+    """How hard a policy is.
+
+    Attributes:
+        name: of the policy.
+        loss: contrastive loss.
+        retrieval: share of the held-out images whose second view is among the nearest.
+        chance: that share where views tell nothing.
+    """
 
     name: str
     loss: float
     retrieval: float
+    chance: float = NEAREST
 
 
 @torch.no_grad()
@@ -121,6 +130,7 @@ def score_policies(
     """
     scores = []
     ids = torch.arange(len(images), device=images.device)
+    nearest = math.ceil(max(1, NEAREST * len(images)))  # of few images one is more than 5 %
     for policy in policies:
         losses, hits = [], []
         for _ in range(draws):
@@ -131,15 +141,15 @@ def score_policies(
             similarity = first @ second.T
             rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1)
             losses.append(float(loss))
-            hits.append(float((rank < max(1, NEAREST * len(images))).float().mean()))
-        scores.append(PolicyScore(policy.name, sum(losses) / draws, sum(hits) / draws))
+            hits.append(float((rank < nearest).float().mean()))
+        scores.append(PolicyScore(policy.name, sum(losses) / draws, sum(hits) / draws, nearest / len(images)))
     return scores
 
 
 def retrieval_floor(scores: Sequence[PolicyScore]) -> float:
     """The retrieval rate that a policy must reach to be eligible, 0 to 1."""
-    best = max(score.retrieval for score in scores)
-    return min(best, NEAREST + RETRIEVAL_SHARE * (best - NEAREST))
+    best = max(scores, key=lambda score: score.retrieval)
+    return min(best.retrieval, best.chance + RETRIEVAL_SHARE * (best.retrieval - best.chance))
 
 
 def hardest_policy(scores: Sequence[PolicyScore]) -> str:

@@ -35,12 +35,12 @@ SMOOTH_ABOVE = 60  # points; a longer loss curve is too ragged to compare by eye
 
 
 @styled
-def pretraining_curves(epochs: Numbers, terms: Mapping[str, Numbers]) -> Figure:
+def pretraining_curves(steps: Numbers, terms: Mapping[str, Numbers]) -> Figure:
     """One panel for each term of the pretraining, since their units differ.
 
     Args:
-        epochs: (n,) number of the epoch.
-        terms: title of the panel, with its unit, to (n,) values; NaN where an epoch has none.
+        steps: (n,) how many there were.
+        terms: title of the panel, with its unit, to (n,) values; NaN where there is none.
     """
     columns = min(PANELS_A_ROW, len(terms))
     rows = math.ceil(len(terms) / columns)
@@ -50,9 +50,9 @@ def pretraining_curves(epochs: Numbers, terms: Mapping[str, Numbers]) -> Figure:
     for panel, (title, values) in zip(panels, terms.items(), strict=False):
         known = np.isfinite(values)
         panel.plot(
-            np.asarray(epochs)[known], np.asarray(values)[known], color=BLUE, marker="o" if len(epochs) < 4 else ""
+            np.asarray(steps)[known], np.asarray(values)[known], color=BLUE, marker="o" if len(steps) < 4 else ""
         )
-        panel.set(title=title, xlabel="epoch")
+        panel.set(title=title, xlabel="step")
         panel.locator_params(axis="x", integer=True)
     return figure
 

@@ -161,9 +161,9 @@ def pretraining(run: RunFolder) -> Section:
         if not terms:
             raise Absent("pretrain/history.csv has none of the columns " + ", ".join(PRETRAINING_TERMS))
         return chart(
-            pretraining_curves(numbers(rows, "epoch"), terms),
-            f"Curves over {len(rows)} epochs: {', '.join(terms)}.",
-            "Means over the steps of an epoch. Where the views become harder, the loss may rise with them.",
+            pretraining_curves(numbers(rows, "step"), terms),
+            f"Curves over {rows[-1]['step']} steps: {', '.join(terms)}.",
+            "Means over the steps between two points. Where the views become harder, the loss may rise with them.",
         )
 
     def policies() -> Iterator[Block]:

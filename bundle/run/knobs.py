@@ -138,6 +138,8 @@ def _check_value(name: str, value: Any, default: Any) -> None:
     """Hold a value against the type of the default, and against the rule where the knob has one."""
     if isinstance(value, str) and value.startswith(("$", "@", "%")):
         return
+    if value is None and default is None:
+        return
     computed = isinstance(default, str) and default.startswith("$")
     if name in _CHOICES:
         choices = pkgutil.resolve_name(_CHOICES[name])
@@ -157,7 +159,7 @@ def _check_value(name: str, value: Any, default: Any) -> None:
     elif isinstance(default, str) and not computed:
         # Python code may give the object that the text would name, such as a Modality.
         _require(isinstance(value, str) or not isinstance(value, _PLAIN), name, "a text", value)
-    if name in _RANGES and not (value is None and default is None):
+    if name in _RANGES:
         rule, holds = _RANGES[name]
         _require(_is_number(value) and holds(value), name, rule, value)
 

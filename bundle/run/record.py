@@ -84,7 +84,7 @@ class RunRecord:
         seed: int | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> None:
-        self._started = time.monotonic()
+        self._started, self._before = time.monotonic(), 0.0
         self.content: dict[str, Any] = {
             "stage": stage,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -106,9 +106,20 @@ class RunRecord:
         """Keep a figure of the run under ``results``."""
         self.content["results"][name] = _plain(value)
 
+    def state_dict(self) -> dict[str, Any]:
+        """When the run began and how long it has taken, for a checkpoint."""
+        return {"started": self.content["started"], "seconds": self._elapsed()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the time of the process that wrote the checkpoint."""
+        self.content["started"], self._before = state["started"], float(state["seconds"])
+
+    def _elapsed(self) -> float:
+        return round(self._before + time.monotonic() - self._started, 3)
+
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``run.json`` into ``folder`` and return its path."""
-        self.content["seconds"] = round(time.monotonic() - self._started, 3)
+        self.content["seconds"] = self._elapsed()
         return write_json(Path(folder) / FILE_NAME, self.content)
 
 

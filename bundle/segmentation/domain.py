@@ -33,7 +33,7 @@ IMAGES = 300  # the last percent is then three images, and reading them takes se
 FEWEST = 10  # images below which no distance can be called unusual
 BORDER = 0.99  # of images held back lie within; so one usual image in a hundred is called far
 FOLDS = 5  # an image's distance to a mean that it is part of is too small, so the border is taken on held-out ones
-BATCH = 32  # images; bounds the memory
+BATCH = 32  # images of a pass, or those of a step where these are fewer; bounds the memory
 
 
 class TrainingDomain:
@@ -44,13 +44,16 @@ class TrainingDomain:
             seeded draw is taken.
         modality: of the images.
         seed: of the draw.
+        batch_size: images of a forward pass, 32 at most.
     """
 
-    def __init__(self, images: Sequence[Mapping[str, Any]], *, modality: Modality, seed: int = 0) -> None:
+    def __init__(
+        self, images: Sequence[Mapping[str, Any]], *, modality: Modality, seed: int = 0, batch_size: int = BATCH
+    ) -> None:
         ordered = sorted(images, key=lambda entry: str(entry.get("id", entry["image"])))
         drawn = numpy_stream(seed, "training domain").permutation(len(ordered))[:IMAGES]
         self.entries = [ordered[i] for i in sorted(drawn)]
-        self.modality = modality
+        self.modality, self.batch_size = modality, min(batch_size, BATCH)
         self._canvases: torch.Tensor | None = None
         self._ranges: dict[str, torch.Tensor] = {}
 
@@ -66,7 +69,7 @@ class TrainingDomain:
         if self._canvases is None:
             logger.info("%d images are too few to tell by what is far from them; %d do", len(self.entries), FEWEST)
             return {}
-        descriptors = describe(network, self._canvases)
+        descriptors = describe(network, self._canvases, batch_size=self.batch_size)
         return fit(descriptors) | self._ranges
 
     def _read(self) -> None:
@@ -96,6 +99,7 @@ def training_domain(
     *,
     modality: Modality,
     seed: int = 0,
+    batch_size: int = BATCH,
 ) -> TrainingDomain:
     """The domain of a training: the pool that its images were chosen from, else these images.
 
@@ -106,20 +110,21 @@ def training_domain(
         training: entries of the training section.
         modality: of the images.
         seed: of the draw among them.
+        batch_size: images of a forward pass, 32 at most.
     """
     listed = not isinstance(datalist, (str, os.PathLike)) or Path(datalist).is_file()
     pool = entries_from(datalist, "pool") if listed else []
-    return TrainingDomain(pool or training, modality=modality, seed=seed)
+    return TrainingDomain(pool or training, modality=modality, seed=seed, batch_size=batch_size)
 
 
-def describe(network: UNet, canvases: torch.Tensor) -> torch.Tensor:
+def describe(network: UNet, canvases: torch.Tensor, *, batch_size: int = BATCH) -> torch.Tensor:
     """Descriptors (N, D) in float64 of uint8 canvases (N, C, W, H), by the network in evaluation mode."""
     device, was_training = next(network.parameters()).device, network.training
     network.eval()
     found = []
     try:
         with torch.no_grad():
-            for part in canvases.split(BATCH):
+            for part in canvases.split(batch_size):
                 image = part.to(device).float().div(255).contiguous(memory_format=torch.channels_last)
                 found.append(network.describe_scales(image).double().cpu())
     finally:

@@ -30,7 +30,7 @@ def load_fine_tuned(path: str | os.PathLike[str], modality: Modality) -> UNet:
     """
     weights = load_weights(path)
     wanted = {"in_channels": modality.channels, "out_channels": modality.classes, "size": modality.size}
-    check_settings(path, weights.settings, {"modality": modality.name, **wanted})
+    check_settings(path, weights.settings, {"modality": modality.name, "labels": list(modality.labels), **wanted})
     try:
         return fine_tuned_network(weights)
     except (RuntimeError, KeyError) as error:

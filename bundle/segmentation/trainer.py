@@ -27,8 +27,8 @@ class FiniteLoss:
         loss = float(output["loss"].detach())
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the training loss is {loss} at step {engine.state.iteration}: lower learning_rate, or set precision "
-                f"to fp32; the last finished epoch is kept and the same command goes on from it"
+                f"the training loss is {loss} at step {engine.state.iteration}: begin anew with a lower learning_rate, "
+                f"or with precision fp32; the last finished epoch is kept"
             )
 
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import DiceMetric
+from monai.utils import MetricReduction
 
 from bundle.run.history import History
 from bundle.weights import SaveWeights
+
+
+class MeanDice(IgniteMetricHandler):
+    """MONAI's handler of that name, with labels that an image lacks counted as the evaluation counts them.
+
+    Its own leaves them out, so that a false alarm would cost nothing. Here an absent label scores 1 where none is
+    predicted, and else 0.
+
+    Args:
+        output_transform: from the engine's output to (prediction, truth), one-hot with the background first.
+    """
+
+    def __init__(self, output_transform: Callable[[Any], Any]) -> None:
+        metric = DiceMetric(include_background=False, reduction=MetricReduction.MEAN, ignore_empty=False)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=False)
 
 
 class Validation:

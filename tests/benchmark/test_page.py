@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from bundle.benchmark.arms import setups
 from bundle.benchmark.cases import read_groups
@@ -127,6 +128,17 @@ def test_groups_of_images_have_their_own_means_and_small_ones_are_left_out(measu
     assert row(table, "site", "b")["none/random"] == "0.6900 ± 0.0100 (3)"
     everything = subgroup_table(setup, Ledger(measured), groups, None, "With all labels")
     assert row(everything, "site", "a")["all/all labels"] == "0.5000 ± 0.0000 (3)"
+
+
+def test_the_curves_are_a_picture_as_well_and_the_2_x_2_is_found_among_arms_with_remarks(tmp_path):
+    add_rows(tmp_path, gained, pool={"kind": "curated", "images": 100, "candidates": 50})
+    _, tables = write_report(tmp_path, Question((5, 10, 20)))
+    assert Image.open(tmp_path / "curves.png").width > 600
+    assert any("Warm start and selection apart" in table for table in tables)
+    assert any("all/coldstart [50 candidates] vs none/random [50 candidates]" in table for table in tables)
+    add_rows(tmp_path, gained, steps=800)
+    write_report(tmp_path, Question((5, 10, 20)))
+    assert len(list(tmp_path.glob("curves_*.png"))) == 2
 
 
 def test_the_page_is_escaped_and_says_what_is_absent(tmp_path):

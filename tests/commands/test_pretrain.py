@@ -38,7 +38,9 @@ def test_contrast_trains_the_encoder_and_the_coarse_decoder_and_tells_its_course
     assert all(torch.isfinite(t).all() for t in weights.model.values())
     assert weights.settings["modality"] == "spots" and weights.settings["objective"] == "contrastive"
     rows = history(pretrained)
-    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]
+    assert [(row["epoch"], row["step"]) for row in rows] == [(str(n), str(n)) for n in range(1, 7)], (
+        "2 passes of 3 steps"
+    )
     for row in rows:
         assert float(row["loss"]) == pytest.approx(float(row["contrastive"]) + float(row["local"]), abs=1e-4)
         assert 0 <= float(row["retrieval"]) <= 1 and 0 <= float(row["matched"]) <= 1
@@ -75,7 +77,7 @@ def test_killed_in_the_middle_it_ends_where_the_undisturbed_training_ends(hospit
     out = tmp_path / "killed"
     run_and_kill(5, "pretrain", hospital.pretrain(out))
     assert (out / "checkpoint.pt").exists() and not (out / "model_ssl_pretrained.pt").exists()
-    assert len(history(out)) == 1, "the second epoch was not finished"
+    assert len(history(out)) == 4, "the fifth step was not finished"
     assert run_verb("pretrain", hospital.pretrain(out)) == 0
     assert_same_weights(out / "model_ssl_pretrained.pt", pretrained / "model_ssl_pretrained.pt")
     assert history(out) == history(pretrained)
@@ -116,3 +118,41 @@ def test_a_mistake_ends_as_one_line_and_code_2(hospital, tmp_path, capsys, optio
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pretrain: ") and told in error
     assert not (tmp_path / "out" / "model_ssl_pretrained.pt").exists()
+
+
+def test_a_pool_of_many_steps_a_pass_still_chooses_its_views_and_keeps_to_the_steps(hospital, tmp_path):
+    out = tmp_path / "out"
+    knobs = ["--set", "steps=4", "--set", "epochs=null", "--set", "batch_size=1", "--set", "warmup=0.5"]
+    arguments = [*hospital.pretrain(out)[:4], *knobs]
+    assert run_verb("pretrain", arguments) == 0
+    record = json.loads((out / "run.json").read_text())
+    assert record["results"]["steps"] == record["settings"]["steps"] == 4 == len(history(out)), "a pass has 12"
+    assert json.loads((out / "policies.json").read_text())["chosen"] == record["results"]["views"]
+
+
+def test_without_a_step_after_the_warm_up_it_says_that_no_views_were_chosen(hospital, tmp_path, caplog):
+    arguments = [*hospital.pretrain(tmp_path / "out")[:4], "--set", "steps=1", "--set", "batch_size=4"]
+    assert run_verb("pretrain", arguments) == 0
+    assert "views stay mild" in caplog.text and not (tmp_path / "out" / "policies.json").exists()
+
+
+def test_a_finished_pretraining_that_is_asked_for_again_stays_as_it_is(hospital, tmp_path):
+    out = tmp_path / "out"
+    arguments = hospital.pretrain(out, "--objective", "joint")
+    assert run_verb("pretrain", arguments) == 0
+    before = file_fingerprint(out / "model_ssl_pretrained.pt")
+    first = json.loads((out / "run.json").read_text())
+    assert run_verb("pretrain", arguments) == 0
+    again = json.loads((out / "run.json").read_text())
+    assert file_fingerprint(out / "model_ssl_pretrained.pt") == before
+    assert again["started"] == first["started"] and again["seconds"] >= 0.9 * first["seconds"]
+
+
+def test_other_limits_of_the_views_are_another_pretraining(hospital, tmp_path, caplog):
+    modality = tmp_path / "spots.yaml"
+    modality.write_text(hospital.modality.read_text())
+    arguments = [*hospital.pretrain(tmp_path / "out"), "--modality", str(modality)]
+    assert run_verb("pretrain", arguments) == 0
+    modality.write_text(modality.read_text().replace("rotation: 180", "rotation: 10"))
+    assert run_verb("pretrain", arguments) == 0
+    assert "belongs to a training with other settings" in caplog.text

@@ -41,6 +41,31 @@ def test_statistics_become_those_of_the_clean_images(network):
     torch.testing.assert_close(block.norm1.running_var, variances, atol=1e-5, rtol=1e-4)
 
 
+def test_every_image_weighs_the_same_however_the_batches_fall(network):
+    images = torch.cat([torch.rand(6, 3, 32, 32), 3 * torch.rand(2, 3, 32, 32)])
+    block = network.unet.encoder[0]
+    wanted = block.conv1(network.unet.standardise(images)).mean(dim=(0, 2, 3))
+    recalibrate(network, [images[:6], images[6:]], parts=("encoder",))
+    torch.testing.assert_close(block.norm1.running_mean, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_dropout_has_no_part_in_the_statistics():
+    torch.manual_seed(0)
+    network = PretrainingNetwork(UNet(3, 2, NARROW, dropout=0.5))
+    images, found = torch.rand(6, 3, 32, 32), []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        recalibrate(network, [images], parts=("encoder", "decoder"))
+        found.append(network.unet.decoder[-1].conv_block.norm1.running_var.clone())
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("images", [2, 3, 7])
+def test_the_rank_of_a_handful_of_images_is_no_sign_of_collapse(network, images):
+    signs = collapse_signs(network.eval(), torch.rand(images, 3, 32, 32), step=step(False))
+    assert signs["descriptor_spread"] > 0.01 and signs["warnings"] == []
+
+
 def test_one_batch_makes_evaluation_equal_to_training_on_it(network):
     images = torch.rand(8, 3, 32, 32)
     recalibrate(network, [images], parts=("encoder", "decoder"))

@@ -132,6 +132,24 @@ def test_scores_tell_harmless_from_destructive_views():
     assert harmless.loss < noisy.loss
 
 
+@pytest.mark.parametrize("images", [2, 9, 30])
+def test_of_few_images_chance_is_what_it_is(images):
+    pictures = torch.rand(images, 3, 32, 32)
+
+    def project(batch: torch.Tensor) -> torch.Tensor:  # tells nothing
+        return torch.nn.functional.normalize(torch.randn(len(batch), 8), dim=1)
+
+    torch.manual_seed(0)
+    policy = candidate_policies(load_modality("dermoscopy"))[0]
+    (score,) = score_policies(project, pictures, [policy], draws=1500)
+    assert score.chance >= 1 / images and score.retrieval == pytest.approx(score.chance, abs=0.06)
+
+
+def test_at_chance_no_policy_is_eligible_beside_one_that_is_recognised():
+    scores = [PolicyScore("mild", 0.3, 0.75, 0.5), PolicyScore("tight", 0.9, 0.5, 0.5)]
+    assert hardest_policy(scores) == "mild"
+
+
 def test_the_report_tells_the_choice_and_its_grounds():
     report = policy_report([PolicyScore("a", 1.23456, 0.5), PolicyScore("b", 2.0, 0.1)], "a")
     assert report["chosen"] == "a" and 0 <= report["retrieval_floor"] <= 0.5
