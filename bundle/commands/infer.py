@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="leave masks of a confidence below X (0 to 1), and images out of the domain, to a person in review.csv",
     )
-    add_workflow_options(parser, seed=False)
+    add_workflow_options(parser, seed=False, datalist=False)
 
 
 def run(args: argparse.Namespace) -> int:

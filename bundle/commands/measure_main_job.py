@@ -1,4 +1,4 @@
-"""``measure_main_job``: the figures of docs/results.md, made again from public data."""
+"""``measure_main_job``: the first two tables of docs/results.md, made again from public data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ several seeds, each from self-supervised and from random weights at equal steps,
 With few labels also what self-training gives, a second training of as many steps that the warm one teaches.
 
   coldstart measure_main_job --data dermoscopy --modality dermoscopy --few 40 --out measured/dermoscopy
-  coldstart measure_main_job --data chest_xray --modality chest_xray --few 5 --as-dicom --out measured/chest_xray
+  coldstart measure_main_job --data chest_xray --modality chest_xray --few 5 --steps 1600 --as-dicom \\
+      --out measured/chest_xray
 
 --data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets every run, results.csv, and in
 weights/ the weights that the bundle ships, in half precision; killed at any moment, the same command goes on. Nothing

@@ -46,9 +46,14 @@ class CatalogueName(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def add_workflow_options(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
-    """``--modality``, ``--set``, ``--overwrite`` and, where something is random, ``--seed``."""
-    parser.add_argument("--modality", help="dermoscopy, chest_xray or your own YAML file; else as the datalist says")
+def add_workflow_options(parser: argparse.ArgumentParser, *, seed: bool = True, datalist: bool = True) -> None:
+    """``--modality``, ``--set``, ``--overwrite`` and, where something is random, ``--seed``.
+
+    Args:
+        datalist: the verb has one, which tells the modality where the option does not.
+    """
+    rest = "else as the datalist says" if datalist else "default dermoscopy"
+    parser.add_argument("--modality", help=f"dermoscopy, chest_xray or your own YAML file; {rest}")
     if seed:
         parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     parser.add_argument(
@@ -56,7 +61,7 @@ def add_workflow_options(parser: argparse.ArgumentParser, *, seed: bool = True) 
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any knob of the config, such as --set epochs=10; may be given several times",
+        help="any knob of the config, such as --set batch_size=16; may be given several times",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what another run left in OUT")
 

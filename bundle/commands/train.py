@@ -11,14 +11,14 @@ DESCRIPTION = """\
 Fine-tune the U-Net on the training section of a datalist, from self-supervised weights.
 
   on what was selected and annotated:
-    coldstart train --datalist run/selection/selection.json \\
+    coldstart train --datalist run/labelled/datalist.json \\
         --ssl-weights run/pretrain/model_ssl_pretrained.pt --out run/train
 
   the same from random weights, to see what the pretraining gives:
-    coldstart train --datalist run/selection/selection.json --warm-start none --out run/train_from_random
+    coldstart train --datalist run/labelled/datalist.json --warm-start none --out run/train_from_random
 
   self-training: what that model believes of the pool's other images teaches a second one along with the labels:
-    coldstart train --datalist run/selection/selection.json --teacher run/train/model.pt \
+    coldstart train --datalist run/labelled/datalist.json --teacher run/train/model.pt \
         --ssl-weights run/pretrain/model_ssl_pretrained.pt --out run/self_trained
 
 OUT gets model.pt (the last step, with the learning rate at 0), model_best.pt (the best on validation, where
