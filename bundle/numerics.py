@@ -98,6 +98,8 @@ class PrecisionInferer(Inferer):
         super().__init__()
         self.device = torch.device(device)
         self.precision = choose_precision(self.device, precision)
+        if self.device.type == "cuda" and self.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False  # else its convolutions have ten bits, and fp32 is no fp32
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Run ``network`` on ``inputs`` (B, C, W, H); what it gives is a tensor, or a dictionary of tensors."""

@@ -89,3 +89,12 @@ def test_the_measure_is_taken_once_and_leaves_the_random_numbers_alone():
     torch.manual_seed(3)
     bf16_gain(repeats=1)
     assert torch.equal(torch.rand(4), wanted)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "coarse"), [("cuda", "fp32", False), ("cuda", "bf16", True), ("cpu", "fp32", True)]
+)
+def test_on_a_gpu_fp32_is_no_shorter_format(monkeypatch, device, precision, coarse):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    PrecisionInferer(device, precision)
+    assert torch.backends.cudnn.allow_tf32 is coarse

@@ -86,7 +86,7 @@ def grow(
             *("--images", data / "images", "--masks", data / "masks", "--modality", modality, "--out", datalist),
             *("--test-fraction", TEST_SHARE, *seeds),
         ],
-        "pretrain": ["--datalist", datalist, "--out", work / "pretrain", "--set", "steps=1", *seeds],
+        "pretrain": ["--datalist", datalist, "--out", work / "pretrain", "--set", "epochs=1", *seeds],
         "embed": ["--datalist", datalist, "--weights", weights, "--out", work / "embeddings"],
         "select_samples": [
             *("--datalist", datalist, "--embeddings", work / "embeddings", "--budget", min(BUDGET, images // 4)),
