@@ -21,8 +21,24 @@ NEIGHBOURHOOD = 0.2
 MARGIN = 0.95  # half sides from the middle of a view; nearer to its border the features see what is padded
 
 
+def content_extent(images: torch.Tensor) -> torch.Tensor:
+    """How far from the middle an image reaches on its canvas, (B, 2) in half sides, in the order of a grid's axes.
+
+    Beyond lie the black bars of an image that is no square: a place there is like any other, and no opposite of it.
+
+    Args:
+        images: canvases (B, C, W, H), 0 where they are padded.
+    """
+    filled = (images > 0).any(dim=1)
+    extents = []
+    for axis, side in ((1, filled.shape[2]), (2, filled.shape[1])):  # a grid's first axis is the last of the canvas
+        centres = ((torch.arange(side, device=images.device) + 0.5) / side * 2 - 1).abs()
+        extents.append((filled.any(dim=axis) * centres).amax(dim=1))
+    return torch.stack(extents, dim=1)
+
+
 def same_places(
-    query_affine: torch.Tensor, key_affine: torch.Tensor, points: int = POINTS
+    query_affine: torch.Tensor, key_affine: torch.Tensor, points: int = POINTS, extent: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Draw places that both views of an image show.
 
@@ -30,6 +46,7 @@ def same_places(
         query_affine: (B, 2, 3), from the grid of a view to that of its image, both -1 to 1.
         key_affine: (B, 2, 3) of the other view of the same image.
         points: places drawn a view; those that the other view does not show are left out.
+        extent: of :func:`content_extent`; the whole canvas where None.
 
     Returns:
         For M <= B * points places: number of the image (M,), and the position (M, 2) in the query's grid, in the key's
@@ -41,7 +58,8 @@ def same_places(
     to_key = torch.linalg.inv(key_affine[:, :, :2].float())
     in_key = (in_image - key_affine[:, None, :, 2]) @ to_key.transpose(1, 2)
     # Beyond the image's border a view shows its mirror image, which is another place.
-    shown = ((in_key.abs() <= MARGIN) & (in_image.abs() <= 1)).all(dim=2)
+    limit = in_image.new_ones(count, 2) if extent is None else extent
+    shown = ((in_key.abs() <= MARGIN) & (in_image.abs() <= limit[:, None])).all(dim=2)
     image = torch.arange(count, device=device)[:, None].expand(-1, points)
     return image[shown], in_query[shown], in_key[shown], in_image[shown]
 
@@ -54,6 +72,7 @@ def local_contrast(
     *,
     points: int = POINTS,
     temperature: float = TEMPERATURE,
+    extent: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """InfoNCE over places: the same place in the other view against all other places of the whole batch.
 
@@ -65,12 +84,13 @@ def local_contrast(
         query_affine, key_affine: see :func:`same_places`.
         points: places drawn a view.
         temperature: divides the cosine similarity; greater than 0.
+        extent: see :func:`same_places`.
 
     Returns:
         This process's share of the mean loss, and of the rate of places that find themselves first, both scalars; 0
         where the views of a batch have no place in common.
     """
-    image, in_query, in_key, in_image = same_places(query_affine, key_affine, points)
+    image, in_query, in_key, in_image = same_places(query_affine, key_affine, points, extent)
     queries, keys = _features_at(query, image, in_query), _features_at(key, image, in_key)
     image = image + own_rows(len(query)).start
     (keys, all_images, all_in_image), rows = gather(keys, image, in_image)

@@ -16,7 +16,7 @@ from bundle.data.sampling import as_unit_range
 from bundle.network import PretrainingNetwork
 from bundle.pretraining.contrast import MOMENTUM, TEMPERATURE, MomentumContrast
 from bundle.pretraining.distortions import distort
-from bundle.pretraining.local_contrast import local_contrast
+from bundle.pretraining.local_contrast import content_extent, local_contrast
 from bundle.pretraining.views import candidate_policies
 from bundle.run import ranks
 from bundle.run.collectives import gather, own_rows, total_figures, total_gradients, whole_batch_draws
@@ -145,7 +145,12 @@ class PretrainingStep:
                         query, key = self.network.project(first), self.contrast.keys(second)
                 if self.local:
                     local, matched = local_contrast(
-                        places, key_places, first_affine, second_affine, temperature=self.contrast.temperature
+                        places,
+                        key_places,
+                        first_affine,
+                        second_affine,
+                        temperature=self.contrast.temperature,
+                        extent=content_extent(images),
                     )
                     loss = loss + self.local_weight * local
                     output |= {"local": local.item(), "matched": matched.item()}

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from bundle.data.augmentation import random_affine, warp
+from bundle.data.canvas import canvas_box, to_canvas
 from bundle.data.modality import load_modality
-from bundle.pretraining.local_contrast import MARGIN, NEIGHBOURHOOD, local_contrast, same_places
+from bundle.pretraining.local_contrast import (
+    MARGIN,
+    NEIGHBOURHOOD,
+    content_extent,
+    local_contrast,
+    same_places,
+)
 
 IDENTITY = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 
@@ -40,6 +47,21 @@ def test_a_place_shows_the_same_point_of_the_image_in_both_views(seed):
             if in_image[row].abs().max() < 0.9 and positions[row].abs().max() < 0.9:
                 torch.testing.assert_close(found, in_image[row], atol=0.05, rtol=0)
     assert (in_key.abs() <= MARGIN).all() and (in_image.abs() <= 1).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 30), (30, 40), (64, 64), (1, 64)])
+def test_no_place_lies_in_the_bars_of_an_image_that_is_no_square(width, height):
+    canvas = to_canvas(torch.rand(3, width, height) + 0.01, 64)[None]
+    left, top, w, h = canvas_box(width, height, 64)
+    extent = content_extent(canvas)
+    assert extent[0].tolist() == pytest.approx([h / 64, w / 64], abs=2 / 64)
+    torch.manual_seed(0)
+    _, _, _, in_image = same_places(IDENTITY, IDENTITY, points=500, extent=extent)
+    row, column = ((in_image[:, axis] + 1) / 2 * 64 for axis in (0, 1))
+    # Of an odd number of padded pixels one side has one more, and counts like the other.
+    inside = (row >= top - 1) & (row <= top + h + 1) & (column >= left - 1) & (column <= left + w + 1)
+    assert len(in_image) and inside.all()
+    assert content_extent(torch.zeros(1, 3, 8, 8)).tolist() == [[0, 0]]
 
 
 def test_equal_views_share_every_place_and_views_apart_none():
