@@ -51,6 +51,15 @@ def choose_precision(device: torch.device | str, precision: str = "auto") -> str
     return "fp32"
 
 
+def keep_full_precision(device: torch.device, precision: str) -> None:
+    """Where ``fp32`` was chosen, make a GPU's convolutions compute in it: theirs are of ten bits (TF32) by default.
+
+    For the whole process. What runs in bf16 is not touched by it.
+    """
+    if device.type == "cuda" and precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False
+
+
 @functools.cache
 def bf16_gain(repeats: int = 5) -> float:
     """How many times as fast bf16 is as fp32 on this processor, in two convolutions forward and backward.
@@ -74,11 +83,12 @@ def bf16_gain(repeats: int = 5) -> float:
     return gain
 
 
-def prepare_network(network: nn.Module, device: torch.device) -> nn.Module:
+def prepare_network(network: nn.Module, device: torch.device | str) -> nn.Module:
     """Move ``network`` to ``device`` in channels_last, convolutions' fastest layout on AVX512 and tensor cores.
 
     Batch normalisation is made to see the batch of all processes.
     """
+    device = torch.device(device)  # a knob gives its name
     network = synchronise(network, device).to(device)
     # nn.Module.to(memory_format=...) converts the four-dimensional parameters and leaves the others.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -98,8 +108,7 @@ class PrecisionInferer(Inferer):
         super().__init__()
         self.device = torch.device(device)
         self.precision = choose_precision(self.device, precision)
-        if self.device.type == "cuda" and self.precision == "fp32":
-            torch.backends.cudnn.allow_tf32 = False  # else its convolutions have ten bits, and fp32 is no fp32
+        keep_full_precision(self.device, self.precision)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Run ``network`` on ``inputs`` (B, C, W, H); what it gives is a tensor, or a dictionary of tensors."""

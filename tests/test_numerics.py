@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from bundle.network import UNet
+from bundle.normalisation import SynchronisedBatchNorm
 from bundle.numerics import (
     PRECISIONS,
     PrecisionInferer,
@@ -89,6 +90,12 @@ def test_the_measure_is_taken_once_and_leaves_the_random_numbers_alone():
     torch.manual_seed(3)
     bf16_gain(repeats=1)
     assert torch.equal(torch.rand(4), wanted)
+
+
+def test_a_network_is_prepared_for_a_device_by_its_name_also_among_several_processes(monkeypatch):
+    monkeypatch.setattr("bundle.run.ranks.world_size", lambda: 2)
+    prepared = prepare_network(UNet(3, 2, (2, 4, 4, 8)), "cpu")
+    assert any(isinstance(module, SynchronisedBatchNorm) for module in prepared.modules())
 
 
 @pytest.mark.parametrize(

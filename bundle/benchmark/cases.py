@@ -38,6 +38,8 @@ def read_groups(folder: Path, data: str, size: int) -> dict[str, dict[str, list[
     """The groups of the test images, see :func:`~bundle.segmentation.subgroups.subgroups`; none without the file."""
     file = _cases_file(folder, data, size)
     if not file.is_file():
+        file = folder / "cases" / f"{short(data)}.csv"  # as it was called before
+    if not file.is_file():
         return {}
     with file.open(newline="", encoding="utf-8") as handle:
         return subgroups(csv.DictReader(handle))

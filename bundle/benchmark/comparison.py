@@ -61,7 +61,7 @@ def compare_areas(setup: Setup, a: str, b: str, budgets: Sequence[int]) -> AreaD
         a, b: names of :meth:`~bundle.benchmark.arms.Setup.arm`.
     """
     first, second = setup.arm(a), setup.arm(b)
-    if first is None or second is None:
+    if first is None or second is None or first.pool != second.pool:
         return None
     left, right = first.areas(budgets), second.areas(budgets)
     seeds = sorted(left.keys() & right.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def write_report(folder: Path, question: Question) -> tuple[Path, list[str]]:
         if part.selected:
             name = f"curves_{part.setup.key}.png" if part.several else "curves.png"
             with atomic_file(folder / name) as temporary:
-                part.curves().savefig(temporary, dpi=150, bbox_inches="tight")
+                part.curves.savefig(temporary, dpi=150, bbox_inches="tight")
     parts = [part.sections() for part in setup_parts]
     page = render_page(
         title="Label efficiency",
@@ -152,13 +153,14 @@ class SetupPart:
             sections.append(section)
         return sections
 
-    @property
+    @functools.cached_property
     def selected(self) -> dict[str, Arm]:
         """The arms of the 2 x 2 that there are, by title."""
         names = (f"{start}/{strategy}" for start in ("none", "all") for strategy in (CHANCE, self.question.selected))
         arms = (self.setup.arm(name) for name in names)
         return {arm.title: arm for arm in arms if arm is not None and arm.strategy != ALL_LABELS}
 
+    @functools.cached_property
     def curves(self) -> Figure:
         """Dice by number of labels of the arms that are ``selected``."""
         full = {
@@ -172,7 +174,7 @@ class SetupPart:
                 f"No run with {CHANCE} or {self.question.selected} labels from random weights or a warm start."
             )
         return chart(
-            self.curves(),
+            self.curves,
             f"Curves: mean Dice by number of labels for {', '.join(self.selected)}.",
             "none: from random weights; all: from self-supervised weights. Shaded: one standard deviation over seeds.",
         )

@@ -33,26 +33,19 @@ def run(args: argparse.Namespace) -> int:
     """Fit, write and print the path of the weights."""
     from bundle.data.datalist import entries_from
     from bundle.data.modality import load_modality
-    from bundle.network import UNet
     from bundle.run.atomic import OutputExists
     from bundle.segmentation.domain import FEWEST, TrainingDomain
-    from bundle.weights import check_settings, load_weights, save_weights
+    from bundle.segmentation.fine_tuned import load_fine_tuned
+    from bundle.weights import load_weights, save_weights
 
     if args.out.exists() and not args.overwrite:
         raise OutputExists(args.out)
     modality = load_modality(str(datalist_modality(args.datalist)))
-    weights = load_weights(args.model)
-    wanted = {"modality": modality.name, "size": modality.size, "in_channels": modality.channels}
-    check_settings(args.model, weights.settings, wanted)
-    network = UNet(modality.channels, modality.classes, tuple(weights.settings["filters"]))
-    try:
-        network.load_state_dict(weights.model)
-    except RuntimeError as error:
-        raise ValueError(f"{args.model} must be fine-tuned weights: {error}") from None
+    network = load_fine_tuned(args.model, modality)
     entries = entries_from(args.datalist, args.section, needed=True)
     reference = TrainingDomain(entries, modality=modality, seed=args.seed)(network)
     if not reference:
         raise ValueError(f"section {args.section} must have {FEWEST} images or more to be a domain, got {len(entries)}")
-    save_weights(args.out, network, weights.settings, reference=reference, half=args.half)
+    save_weights(args.out, network, load_weights(args.model).settings, reference=reference, half=args.half)
     print(args.out)
     return 0

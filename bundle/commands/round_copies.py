@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -43,13 +44,13 @@ class RoundCopies:
         return {name: image for name, image in found.items() if name not in unsure}
 
     def add(
-        self, number: int, ids: Sequence[str], labelled: Datalist, *, queried: Collection[str], refused: Collection[str]
+        self, number: int, ids: Sequence[str], labelled: Datalist, *, queried: Collection[str], earlier: Collection[str]
     ) -> None:
         """Copy those of ``ids`` that a round asked for and that are not there yet; what is there stays.
 
         Args:
             queried: ids of the round.
-            refused: ids that the expert has excluded; copies of these may be there.
+            earlier: ids that it asked for before some were refused; copies of these may be there.
 
         Raises:
             ValueError: the folder holds copies of other images.
@@ -60,7 +61,7 @@ class RoundCopies:
             return
         folder = self.place / f"round_{number}"
         there = [row["id"] for row in handed_over(folder)]
-        strangers = sorted(set(there).difference(queried, refused))
+        strangers = sorted(set(there).difference(queried, earlier))
         if strangers:
             raise ValueError(
                 f"{folder} holds copies of {len(strangers)} images that round {number} does not ask for, such as "
@@ -71,12 +72,8 @@ class RoundCopies:
             return
         tables = (handed_over(table.parent) for table in self._tables(number))
         first = 1 + max((int(row["rank"]) for rows in tables for row in rows), default=0)
-        about = {"link": self.link, "strategy": self.strategy, "seed": self.seed, "first": first}
-        if folder.exists():
-            write_copies(new, labelled, folder, **about)  # type: ignore[arg-type]
-        else:
-            with atomic_folder(folder) as temporary:
-                write_copies(new, labelled, temporary, **about)  # type: ignore[arg-type]
+        with contextlib.nullcontext(folder) if folder.exists() else atomic_folder(folder) as place:
+            write_copies(new, labelled, place, link=self.link, strategy=self.strategy, seed=self.seed, first=first)
 
     def _tables(self, number: int) -> list[Path]:
         from bundle.data.handover import TABLE
@@ -85,3 +82,13 @@ class RoundCopies:
             return []
         tables = [self.place / f"round_{n}" / TABLE for n in range(number + 1)]
         return [table for table in tables if table.is_file()]
+
+
+def check_masks_place(copies: Path | None, masks: Path) -> None:
+    """Refuse masks among the copies of a round, and copies among the masks: the one would be taken for the other."""
+    if copies is None:
+        return
+    place, folder = copies.resolve(), masks.resolve()
+    below = folder.relative_to(place).parts if folder.is_relative_to(place) else ()
+    if place.is_relative_to(folder) or (below and below[0].startswith("round_")):
+        raise ValueError(f"--copy-to must lie apart from --masks, {folder}; got {copies}")

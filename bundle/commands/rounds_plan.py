@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.commands.chain import run_stage
 from bundle.commands.options import label_aliases, parse_options, require_least
+from bundle.commands.round_copies import check_masks_place
 from bundle.commands.selection_folder import check_copies_place
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ class RoundsPlan:
         require_number("weak_agreement", args.weak_agreement, most=1)
         self.spread = resolve_diversity(args.diversity, parse_options(args.diversity_option))
         self.datalist = load_datalist(args.datalist)
-        if args.embeddings is not None and not set(Embeddings.load(args.embeddings).ids) & set(
-            self.datalist.ids("pool")
-        ):
+        pool = self.datalist.ids("pool")
+        if args.embeddings is not None and set(pool).isdisjoint(Embeddings.load(args.embeddings).ids):
             raise ValueError(f"--embeddings must be of this pool, and {args.embeddings} has none of its images")
         self.label_names = label_aliases(args.label)
         LabelNames(self.datalist.modality.labels, aliases=self.label_names)  # refuses what is no label
@@ -68,8 +68,9 @@ class RoundsPlan:
         self.masks = Path(args.masks or self.datalist.label_root or "masks")
         if args.oracle == "folder" and not self.masks.exists():
             raise ValueError(f"--masks must be the folder, or the file, that the expert writes to, got {self.masks}")
-        masks = {"masks": self.masks} if args.oracle == "folder" and self.masks.is_dir() else {}
-        check_copies_place(args.copy_to, out=self.out, images=self.datalist.root, **masks)
+        check_copies_place(args.copy_to, out=self.out, images=self.datalist.root)
+        if args.oracle == "folder":
+            check_masks_place(args.copy_to, self.masks)
         self.initial = (
             load_datalist(args.initial_selection / "selection.json") if args.initial_selection else self.datalist
         ).ids("training")

@@ -72,21 +72,11 @@ def write_copies(
     return found
 
 
-def check_copies_place(copies: Path | None, **others: Path) -> None:
-    """Refuse copies that do not lie apart.
-
-    In OUT they would be replaced with it, among the images they would be listed as images, and among the masks be taken
-    for them.
-
-    Args:
-        copies: the folder to be made, or None.
-        others: what it must not be in or hold: option, with ``_`` for ``-``, or another name, to folder.
-    """
+def check_copies_place(copies: Path | None, *, out: Path, images: Path) -> None:
+    """Copies lie apart: in OUT they would be replaced with it, and among the images they would be listed as images."""
     if copies is None:
         return
     place = copies.resolve()
-    for name, folder in others.items():
-        other = folder.resolve()
+    for other, name in ((out.resolve(), "--out"), (images.resolve(), "the folder of the images")):
         if place.is_relative_to(other) or other.is_relative_to(place):
-            shown = "the folder of the images" if name == "images" else f"--{name.replace('_', '-')}"
-            raise ValueError(f"--copy-to must lie apart from {shown}, {other}; got {copies}")
+            raise ValueError(f"--copy-to must lie apart from {name}, {other}; got {copies}")

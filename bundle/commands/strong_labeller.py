@@ -161,6 +161,16 @@ class StrongLabeller:
         aside.write(self.plan.folder(number))
         return found
 
+    def _asked(self, number: int) -> set[str]:
+        """Ids that a round has asked for, those among them that the expert refused as well."""
+        if number == 0:
+            return set(self.plan.initial)
+        asked: set[str] = set()
+        for table in self.plan.folder(number).glob("query*/selection.csv"):
+            with table.open(newline="", encoding="utf-8") as handle:
+                asked.update(row["id"] for row in csv.DictReader(handle))
+        return asked
+
     def _pseudonyms(self) -> Pseudonyms:
         """Those of the datalist, whose secret lies beside it; without one its ids are the identifiers themselves."""
         from bundle.data.identity import KEY_FILE, Pseudonyms
@@ -181,7 +191,7 @@ class StrongLabeller:
             )
         number = one.number
         listed = write_to_annotate(self.plan.folder(number), labelled, missing)
-        self.copies.add(number, missing, labelled, queried=one.queried, refused=self._refused)
+        self.copies.add(number, missing, labelled, queried=one.queried, earlier=self._asked(number))
         print(f"round {number}: {of - len(missing)} of {of} labels are there, to come:")
         print("\n".join(f"  {identifier}" for identifier in missing[:NAMED]))
         if len(missing) > NAMED:

@@ -241,7 +241,9 @@ def make_datalist(
     labels = _annotations(kind, masks, annotators, label_names, drawn)
     unpacked = Path(unpacked).resolve() if unpacked is not None else None
     pseudonyms = Pseudonyms(key_file, keep=keep_uids)
-    tree = ImageTree(images, unpacked=unpacked, leave_out=[labels.place] if labels is not None else [])
+    apart = [labels.place] if labels is not None else []
+    apart += [Path(drawn).resolve()] if drawn is not None else []  # what an earlier listing drew
+    tree = ImageTree(images, unpacked=unpacked, leave_out=apart)
     entries = take_inventory(
         tree,
         modality=kind,

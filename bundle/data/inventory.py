@@ -114,10 +114,11 @@ def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *,
             continue
         named = path.name.lower().endswith(_suffixes(modality))
         # A hospital's export has no suffixes or any; so what no suffix speaks for is looked into.
-        if path.name.lower().endswith(pictures.UNREAD_SUFFIXES):
-            quarantine.add(tree.shown(path), "format that is not read: convert it to PNG")
-        elif not named and not dicom.is_dicom(path):
-            other += 1
+        if not named and not dicom.is_dicom(path):
+            if path.name.lower().endswith(pictures.UNREAD_SUFFIXES):
+                quarantine.add(tree.shown(path), "format that is not read: convert it to PNG")
+            else:
+                other += 1
         elif not is_plain(tree.relative(path)):
             reason = "name with a line break, a control character or bytes that are no UTF-8: rename it"
             quarantine.add(tree.shown(path), reason)

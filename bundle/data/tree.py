@@ -20,7 +20,7 @@ from bundle.run.workflow import REQUEST
 
 logger = logging.getLogger(__name__)
 
-DRAWN = ("infer", "evaluate")  # stages whose output is pictures that are no images of anybody
+DRAWN = ("infer", "evaluate", "inspect_images", "run_rounds")  # stages that write pictures which are nobody's images
 UNPACKED = "unpacked"  # the folder of what archives hold, beside the datalist or the masks
 
 
@@ -125,15 +125,16 @@ def root_of(relative: str, root: Path, unpacked: Path | None) -> Path:
     return unpacked if any(archive.is_archive(Path(f.name)) and not (root / f).is_dir() for f in folders) else root
 
 
-def walk(folder: Path, leave_out: Collection[Path] = ()) -> Iterator[Path]:
-    """All files below ``folder``, sorted within each folder.
+def walk(folder: Path, leave_out: Collection[Path] = (), *, drawn: bool = False) -> Iterator[Path]:
+    """All files below ``folder``, sorted within each folder, but hidden ones and those below ``leave_out``.
 
-    Left out are hidden ones, those below ``leave_out``, and the masks and drawings that a run has written into a folder
-    below: they would be taken for further images.
+    Args:
+        drawn: also the masks and drawings that a run has written into a folder below: among images they would be taken
+            for further ones, while a person may have corrected them to masks.
     """
     for place, folders, names in os.walk(folder):
         here = Path(place)
-        if here != folder and (stage := _drawn_by(here, names)):
+        if not drawn and here != folder and (stage := _drawn_by(here, names)):
             logger.warning("%s holds what %s has written and is not looked into", here, stage)
             folders.clear()
             continue

@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss
 from bundle.data.modality import Modality
 from bundle.data.sampling import as_unit_range
 from bundle.network import PretrainingNetwork
+from bundle.numerics import keep_full_precision
 from bundle.pretraining.contrast import MOMENTUM, TEMPERATURE, MomentumContrast
 from bundle.pretraining.distortions import distort
 from bundle.pretraining.local_contrast import content_extent, local_contrast
@@ -69,6 +70,7 @@ class PretrainingStep:
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
         self.network, self.optimizer, self.schedule = network, optimizer, schedule
         self.modality, self.objective, self.precision, self.seed = modality, objective, precision, seed
+        keep_full_precision(next(network.parameters()).device, precision)
         self.policies = {candidate.name: candidate for candidate in candidate_policies(modality)}
         if policy != "hardest" and policy not in self.policies:
             raise ValueError(f"policy must be 'hardest' or one of {', '.join(self.policies)}, got {policy!r}")

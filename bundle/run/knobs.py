@@ -36,7 +36,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("refuse_below",), ("a confidence from 0 to 1, or null", lambda value: 0 <= value <= 1)),
 }
 _PLAIN = (bool, int, float, list, dict, type(None))  # what else a YAML file can hold
-_COUNTS = ("epochs",)  # knobs whose default is an expression
+_COUNTS = ("epochs",)  # knobs whose default may be null
 
 
 def check_knobs(overrides: Mapping[str, Any], files: Iterable[Path]) -> None:

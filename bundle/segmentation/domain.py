@@ -23,6 +23,7 @@ from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.transforms import preprocessing
 from bundle.network import UNet
+from bundle.numerics import keep_full_precision
 from bundle.run.seeds import numpy_stream
 from bundle.segmentation.canvas_part import image_part
 from bundle.segmentation.quality import brightness, sharpness, usual_range
@@ -120,6 +121,7 @@ def training_domain(
 def describe(network: UNet, canvases: torch.Tensor, *, batch_size: int = BATCH) -> torch.Tensor:
     """Descriptors (N, D) in float64 of uint8 canvases (N, C, W, H), by the network in evaluation mode."""
     device, was_training = next(network.parameters()).device, network.training
+    keep_full_precision(device, "fp32")
     network.eval()
     found = []
     try:

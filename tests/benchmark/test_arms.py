@@ -102,6 +102,14 @@ def test_a_name_without_its_remarks_is_the_only_arm_that_has_it_and_never_a_cont
     assert compare_areas(setup, "all/coldstart [50 candidates]", "none/random", [5, 10, 20]) is not None
 
 
+def test_arms_that_chose_from_different_pools_are_not_compared(tmp_path):
+    add_rows(tmp_path, gained, strategies=["random"])
+    add_rows(tmp_path, gained, strategies=["coldstart"], pool={"kind": "redundant", "images": 100})
+    (setup,) = found(tmp_path)
+    assert setup.arm("all/coldstart") is setup.arms["all/coldstart [redundant]"]
+    assert compare_areas(setup, "all/coldstart", "all/random", [5, 10, 20]) is None
+
+
 def test_a_family_corrects_what_was_tested_and_names_what_was_not(tmp_path):
     add_rows(tmp_path, gained, seeds=range(10))
     (setup,) = found(tmp_path)

@@ -35,7 +35,7 @@ def copies_in(place: Path | None, *, link: bool = False) -> RoundCopies:
 def test_copies_of_all_rounds_have_names_of_their_own(datalist, tmp_path, link):
     copies = copies_in(tmp_path / "copies", link=link)
     for number, name in enumerate(IDS):
-        copies.add(number, [name], datalist, queried={name}, refused=())
+        copies.add(number, [name], datalist, queried={name}, earlier=())
     found = copies.names(len(IDS))
     assert list(found.values()) == list(IDS) and len(found) == len(IDS)
     assert list(copies.names(1).values()) == list(IDS[:2]), "later rounds are not looked at"
@@ -47,10 +47,10 @@ def test_copies_of_all_rounds_have_names_of_their_own(datalist, tmp_path, link):
 
 def test_what_is_new_comes_beside_what_is_there_and_what_is_there_stays(datalist, tmp_path):
     copies = copies_in(tmp_path)
-    copies.add(0, [IDS[0]], datalist, queried=IDS[:1], refused=())
+    copies.add(0, [IDS[0]], datalist, queried=IDS[:1], earlier=())
     (first,) = handed_over(tmp_path / "round_0")
     (tmp_path / "round_0" / first["file"]).write_bytes(b"annotated")
-    copies.add(0, IDS[1:3], datalist, queried=IDS[1:3], refused=IDS[:1])
+    copies.add(0, IDS[1:3], datalist, queried=IDS[1:3], earlier=IDS[:1])
     rows = handed_over(tmp_path / "round_0")
     assert [(row["rank"], row["id"]) for row in rows] == [("1", IDS[0]), ("2", IDS[1]), ("3", IDS[2])]
     assert (tmp_path / "round_0" / first["file"]).read_bytes() == b"annotated"
@@ -68,14 +68,14 @@ def test_a_name_that_two_images_have_is_nobody_s(tmp_path, caplog):
 
 
 def test_copies_of_other_images_are_refused_and_left_alone(datalist, tmp_path):
-    copies_in(tmp_path).add(0, IDS[:1], datalist, queried=IDS[:1], refused=())
+    copies_in(tmp_path).add(0, IDS[:1], datalist, queried=IDS[:1], earlier=())
     before = handed_over(tmp_path / "round_0")
     with pytest.raises(ValueError, match="round 0 does not ask for, such as 'Иванов/1'"):
-        copies_in(tmp_path).add(0, IDS[1:2], datalist, queried=IDS[1:2], refused=())
+        copies_in(tmp_path).add(0, IDS[1:2], datalist, queried=IDS[1:2], earlier=())
     assert handed_over(tmp_path / "round_0") == before
 
 
 def test_without_a_place_there_are_no_copies(datalist):
     copies = copies_in(None)
-    copies.add(0, IDS, datalist, queried=IDS, refused=())
+    copies.add(0, IDS, datalist, queried=IDS, earlier=())
     assert copies.names(3) == {}

@@ -26,8 +26,8 @@ from bundle.data import dicom, nifti, nrrd
 from bundle.data.annotations import coco, cvat
 from bundle.data.annotations.annotation import Annotation, Grid
 from bundle.data.annotations.annotators import RULES, agreement, combine
-from bundle.data.annotations.matching import PICTURES, PLANES, ImageIndex, last_part, mask_stem, without_ending
-from bundle.data.annotations.names import LabelNames
+from bundle.data.annotations.matching import MASK_PICTURES, PLANES, ImageIndex, last_part, mask_stem, without_ending
+from bundle.data.annotations.names import AnyName, LabelNames
 from bundle.data.annotations.placement import place_mask
 from bundle.data.annotations.segmentation_object import is_segmentation, read_segmentation
 from bundle.data.identity import path_of_id, strip_suffix
@@ -103,7 +103,7 @@ class AnnotationFolder:
         """The annotation files, sorted. Among the images themselves only what cannot be an image is taken for one."""
         if self.place.is_file():
             return [self.place]
-        found = list(walk(self.folder, {images} - {self.folder}))
+        found = list(walk(self.folder, {images} - {self.folder}, drawn=True))
         if self.folder != images:
             return sorted(path for path in found if _is_annotation(path))
         stems = {strip_suffix(path.name) for path in found}
@@ -133,18 +133,12 @@ class AnnotationFolder:
         """
         chosen = self._chosen(files, index, quarantine)
         if self._rule == "union":
-            folders = {folder for given in chosen.values() for folder in given}
-            lacking = [name for name, given in chosen.items() if len(given) < len(folders)]
-            if lacking:
-                fate = "are left without a label" if self._whole else "count as empty where there is none"
-                logger.warning("%d images have a mask in some folders only, and %s", len(lacking), fate)
-            if self._whole:
-                chosen = {name: given for name, given in chosen.items() if name not in set(lacking)}
+            chosen = self._with_their_parts(chosen)
 
         def draw(entry: Entry, folder: Path | None) -> _Outcome:
             return self._draw(entry["id"], *images[entry["image"]], chosen.get(entry["id"], {}), folder)
 
-        if self._rule is None and all(_ends(path, (*PICTURES, *UNREAD)) for path in files):
+        if self._rule is None and all(_ends(path, (*MASK_PICTURES, *UNREAD)) for path in files):
             outcomes = in_threads(functools.partial(draw, folder=None), entries, "decode masks")
         elif self._drawn is None:
             raise ValueError("these annotations must be drawn as masks first, so a folder for these is needed")
@@ -161,6 +155,22 @@ class AnnotationFolder:
             if outcome.label is not None:
                 entry["label"] = outcome.label.as_posix()
         _tell([outcome.cover for outcome in outcomes if outcome.cover is not None])
+
+    def _with_their_parts(self, chosen: Mapping[str, dict[str, Annotation]]) -> dict[str, dict[str, Annotation]]:
+        """What images of a union to go on with; those without a mask in every folder are counted, or left out."""
+        folders = {folder for given in chosen.values() for folder in given}
+        structures = {self._structure(folder) for folder in folders}
+        wanted = set(range(1, self._modality.classes))
+        # A part is missing as well while its folder has not been begun.
+        begun = len(folders) > 1 and (len(wanted) == 1 or None in structures or structures >= wanted)
+        whole = {name: given for name, given in chosen.items() if begun and len(given) == len(folders)}
+        kept = whole if self._whole else dict(chosen)
+        lacking = len(chosen) - sum(len(given) == len(folders) for given in chosen.values())
+        if self._whole and len(kept) < len(chosen):
+            logger.warning("%d images wait for a part of their mask and have no label yet", len(chosen) - len(kept))
+        elif lacking:
+            logger.warning("%d images have a mask in some folders only, and count as empty in the others", lacking)
+        return kept
 
     def _chosen(
         self, files: Sequence[Path], index: ImageIndex, quarantine: Quarantine
@@ -326,7 +336,9 @@ def _is_annotation(path: Path) -> bool:
 
 
 def _draw_plane(path: Path, modality: Modality, names: LabelNames, label: int | None, grid: Grid) -> np.ndarray:
-    """The mask in a file; where all of it is one ``label``, whatever value it is stored with."""
-    labels = modality.labels if label is None else modality.labels[label - 1 : label]
-    mask, affine = read_mask_with_place(path, labels=labels, names=names)
-    return place_mask(mask * np.uint8(label or 1), affine, grid)
+    """The mask in a file; where all of it is one ``label``, whatever value or name it is stored with."""
+    if label is None:
+        mask, affine = read_mask_with_place(path, labels=modality.labels, names=names)
+        return place_mask(mask, affine, grid)
+    mask, affine = read_mask_with_place(path, labels=modality.labels[label - 1 : label], names=AnyName())
+    return place_mask((mask > 0) * np.uint8(label), affine, grid)

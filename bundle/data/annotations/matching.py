@@ -13,8 +13,8 @@ from bundle.data import nifti, nrrd, pictures
 from bundle.data.annotations.annotation import Annotation
 from bundle.data.identity import Pseudonyms, strip_suffix
 
-PICTURES = (*pictures.SUFFIXES, ".gif")  # of masks: a palette keeps class values, and blurs a photograph
-PLANES = (*PICTURES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
+MASK_PICTURES = (*pictures.SUFFIXES, ".gif")  # a palette keeps class values, and blurs a photograph
+PLANES = (*MASK_PICTURES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
 ENDINGS = (  # that follow the image's name after one of JOINTS
     *("mask", "masks", "segmentation", "seg", "label", "labels", "annotation"),
     *("lesion", "gt", "groundtruth"),  # as PH2 and others have it

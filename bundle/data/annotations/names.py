@@ -64,5 +64,16 @@ class LabelNames:
         return self.index(name)
 
 
+class AnyName(LabelNames):
+    """Of a file that holds one structure: whatever it is called there, it is that."""
+
+    def __init__(self) -> None:
+        super().__init__(("structure",))
+
+    def index(self, name: str) -> int:  # noqa: ARG002 - of no consequence here
+        """1, whatever the name."""
+        return 1
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()

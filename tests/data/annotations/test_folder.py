@@ -325,6 +325,33 @@ def test_binary_masks_in_a_folder_a_label_become_class_indices_and_the_last_labe
     assert aside == []
 
 
+def test_a_segmentation_of_a_tool_in_a_structure_s_folder_is_that_structure_whatever_it_is_called(tmp_path):
+    (tmp_path / "two.yaml").write_text(
+        "description: chests\nchannels: 1\nreader: radiograph\nlabels: [lung, heart]\nsize: 32\n"
+    )
+    picture(tmp_path / "images" / "a.png")
+    mask_picture(tmp_path / "masks" / "lung" / "a.png", box(0, 0, 8, 8))
+    drawn = box(4, 4, 10, 9)
+    (tmp_path / "masks" / "heart").mkdir()
+    named = {"Segment0_Name": "Segment_1", "Segment0_LabelValue": "1", "Segment0_Layer": "0"}
+    write_nrrd(tmp_path / "masks" / "heart" / "a.seg.nrrd", drawn, **named)
+    options = ["--masks", tmp_path / "masks", "--annotators", "union"]
+    found, aside = make(tmp_path, *options, modality=str(tmp_path / "two.yaml"))
+    assert aside == []
+    check(found, {"a": np.where(drawn > 0, 2, box(0, 0, 8, 8)).astype(np.uint8)})
+
+
+def test_predictions_that_were_corrected_are_masks_and_no_images(tmp_path):
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.png")
+    predrawn = tmp_path / "masks" / "predrawn"
+    mask_picture(predrawn / "a.png", box(1, 2, 5, 6))
+    (predrawn / "run.json").write_text('{"stage": "infer"}')
+    found, aside = make(tmp_path, "--masks", tmp_path / "masks")
+    check(found, {"a": box(1, 2, 5, 6)})
+    assert aside == []
+
+
 def test_a_union_with_a_broken_part_is_none_and_one_with_a_part_that_is_not_there_is_told(tmp_path, caplog):
     for name in "abc":
         picture(tmp_path / "images" / f"{name}.png")
