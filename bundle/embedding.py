@@ -84,7 +84,7 @@ class Embeddings:
                 raise ValueError(f"{folder} holds no embeddings: {name} is missing; make them with scripts.embed")
         try:
             vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:  # cut short, or of objects, which only a pickle could hold
+        except (ValueError, EOFError) as error:  # cut short, or of objects, which only a pickle could hold
             raise ValueError(f"{folder / VECTORS_FILE} is no array of numbers: {error}; embed again") from error
         ids = (folder / IDS_FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
         provenance_file = folder / PROVENANCE_FILE

@@ -118,13 +118,15 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """``["k=8", "start=farthest"]`` to a mapping; values are read as YAML."""
     import yaml
 
+    from bundle.run.workflow import yaml_value
+
     options = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name.strip():
             raise ValueError(f"--option must have the form key=value, got {pair!r}")
         try:
-            options[name.strip()] = yaml.safe_load(value)
+            options[name.strip()] = yaml_value(value)
         except yaml.YAMLError:
             raise ValueError(f"--option {name.strip()} must have a YAML value, got {value!r}") from None
     return options

@@ -96,7 +96,7 @@ def _write_members(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], fold
         if any((part.startswith(".") and not part.startswith("..")) or part == "__MACOSX" for part in name.parts):
             continue
         reason = _reason_against(member, name)
-        if reason is None and (name in files | folders or not files.isdisjoint(name.parents)):
+        if reason is None and (name in files or name in folders or not files.isdisjoint(name.parents)):
             reason = "another member has its name"
         if reason is None:
             reason = _write_member(opened, member, folder / name)

@@ -389,6 +389,8 @@ def _root(file: Path, folder: Any, name: str) -> Path:
 def _check_entry(entry: Any, where: str) -> None:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("id", "image")):
         raise ValueError(f"{where}: an entry must have id and image as text, got keys {_keys(entry)}")
+    if not isinstance(entry.get("group", ""), str):
+        raise ValueError(f"{where}: image {entry['id']!r} has a group that is no text, {entry['group']!r}; quote it")
     if not isinstance(entry.get("label", ""), str):
         raise ValueError(
             f"{where}: image {entry['id']!r} has a label that is no text, {entry['label']!r}; leave it out"

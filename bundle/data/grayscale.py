@@ -161,7 +161,17 @@ def _table(item: Dataset, dataset: Dataset) -> tuple[np.ndarray, int]:
 
 
 def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
-    """Values below the first mapped one take the first entry, those beyond the last take the last."""
+    """Values below the first mapped one take the first entry, those beyond the last take the last.
+
+    The tag of the first mapped value may be read in the wrong sign, so of the two readings the one counts whose range
+    meets the values.
+    """
+    low, high = int(values.min()), int(values.max())
+
+    def met(start: int) -> int:
+        return max(0, min(high, start + len(table) - 1) - max(low, start) + 1)
+
+    first = max((first, first - 65536, first + 65536), key=met)
     return table[np.clip(values - first, 0, len(table) - 1)]
 
 

@@ -15,9 +15,12 @@ def read_ids(path: Path) -> list[str]:
     """Ids from a text file with one a line, or from a CSV file with a column ``id``.
 
     Raises:
-        ValueError: the file holds no id.
+        ValueError: the file holds no id, or is no text in UTF-8.
     """
-    lines = path.read_text(encoding="utf-8-sig").split("\n")  # spreadsheets put a byte order mark first
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # spreadsheets put a byte order mark first
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a text in UTF-8; save it so") from None
     header = next(csv.reader(lines[:1]), [])
     found = (row["id"] for row in csv.DictReader(lines)) if "id" in header else map(str.strip, lines)
     ids = [identifier for identifier in found if identifier]

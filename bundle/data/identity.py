@@ -98,8 +98,8 @@ class Pseudonyms:
 def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tuple[str, str | None]:
     """Id and group of a DICOM file, or of one of its frames: ``<id>-0003`` is the third.
 
-    Without a SOPInstanceUID the id is taken from the file's bytes; without a PatientID the group is the study's, and
-    without either there is none.
+    Without a SOPInstanceUID the id is taken from the file's bytes. Without a PatientID the group is the study's;
+    without either, frames have that of their file, and a whole file has none.
 
     Raises:
         UnreadableImage: the header cannot be read.
@@ -114,7 +114,7 @@ def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tupl
         owner = str(header.get(tag) or "").strip()
         if owner:
             return identifier, pseudonyms.of(kind, owner)
-    return identifier, None
+    return identifier, pseudonyms.of("file", uid) if frame else None
 
 
 def group_by_rule(identifier: str, rule: str) -> str | None:

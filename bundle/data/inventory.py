@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,8 @@ def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *,
         if not named and not dicom.is_dicom(path):
             if path.name.lower().endswith(pictures.UNREAD_SUFFIXES):
                 quarantine.add(tree.shown(path), "format that is not read: convert it to PNG")
+            elif not os.access(path, os.R_OK):
+                quarantine.add(tree.shown(path), "unreadable: the file cannot be opened")
             else:
                 other += 1
         elif not is_plain(tree.relative(path)):
@@ -258,7 +261,9 @@ def _identified(
                 quarantine.add(tree.shown(path), f"{error.kind}: {error.reason}")
                 continue
             # The path of a DICOM file may hold what its tags hold, so what a rule finds in it is hashed too.
-            group = patient if rule is None else group and pseudonyms.of("patient", group)
+            # The frames of a file stay together, whatever it tells.
+            together = patient if rule is None or split_frame(path)[1] is not None else None
+            group = pseudonyms.of("patient", group) if rule is not None and group else together
         try:
             path_of_id(".", identifier, "")
         except ValueError:  # an identifier that was kept as it is may hold anything

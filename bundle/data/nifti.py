@@ -38,6 +38,8 @@ def read_plane(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         if shape[0] * shape[1] > MAX_PIXELS:
             raise UnreadableImage(path, f"{shape[0]} x {shape[1]} pixels are above the limit of {MAX_PIXELS}")
         values = np.asanyarray(file.dataobj).reshape(shape[:2])
+        if values.dtype.kind not in "biuf":
+            raise UnreadableImage(path, f"values of the type {values.dtype} are no grey levels and no classes")
         return np.ascontiguousarray(values.T), np.asarray(file.affine, dtype=np.float64)
     except UnreadableImage:
         raise

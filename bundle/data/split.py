@@ -40,8 +40,8 @@ def split_entries(
     """Make the sections of a datalist.
 
     The pool is all that is not test. Validation is drawn from the pool's labelled images by whole groups, and training
-    is the pool's other labelled images; with a split table that names training or validation images, they are
-    those (as far as labelled).
+    is the pool's other labelled images; with a split table that names training or validation images, they are those,
+    training as far as labelled.
 
     Args:
         entries: with id, and label and group where known. Their order does not matter.
@@ -76,14 +76,19 @@ def split_entries(
     labelled = [entry for entry in pool if "label" in entry]
     named = set(sides.values())
     if "validation" in named:
-        held = {group_of(entry) for entry in labelled if sides.get(entry["id"]) == "validation"}
+        held = {group_of(entry) for entry in pool if sides.get(entry["id"]) == "validation"}
     else:
         # Drawn among what the table does not want for training, where it wants anything.
         free = labelled if "training" not in named else [e for e in labelled if sides.get(e["id"]) == "training"]
         held = draw_groups(
             Counter(map(group_of, free)), validation_fraction, seed=seed, stream="validation", floor_from=10
         )
-    validation = [entry for entry in labelled if group_of(entry) in held]
+    # What a table holds back stays held back until it has a label, too: nobody is asked for it.
+    validation = [
+        entry
+        for entry in pool
+        if group_of(entry) in held and ("label" in entry or sides.get(entry["id"]) == "validation")
+    ]
     training = [entry for entry in labelled if group_of(entry) not in held]
     if "training" in named:
         training = [entry for entry in training if sides.get(entry["id"]) == "training"]
@@ -169,7 +174,10 @@ def _read_table(
             continue
         if sides.setdefault(identifier, side) != side:
             raise ValueError(f"{file} line {number}: image {identifier!r} is given two splits; one is needed")
-        extra[identifier] = {name: row[name] for name in (GROUP_COLUMN, *KEPT_COLUMNS) if row.get(name)}
+        cells = {name: (row.get(name) or "").strip() for name in (GROUP_COLUMN, *KEPT_COLUMNS)}
+        told = {name: cell for name, cell in cells.items() if cell}
+        if extra.setdefault(identifier, told).get(GROUP_COLUMN) != told.get(GROUP_COLUMN):
+            raise ValueError(f"{file} line {number}: image {identifier!r} is given two groups; one is needed")
     if rows and not sides:
         raise ValueError(
             f"{file}: none of its {len(rows)} ids is an image here, such as {entries[0]['id']!r}; "
@@ -179,11 +187,11 @@ def _read_table(
         logger.warning("%s: %d of %d rows have no usable image", file, absent, len(rows))
     if len(sides) < len(entries):
         logger.warning("%s: %d images are in no row and go to the pool", file, len(entries) - len(sides))
-    told = [{**entry, **extra.get(entry["id"], {})} for entry in entries]
-    for entry in told:
+    described = [{**entry, **extra.get(entry["id"], {})} for entry in entries]
+    for entry in described:
         if GROUP_COLUMN in extra.get(entry["id"], {}):
             entry[GROUP_COLUMN] = pseudonym(entry, entry[GROUP_COLUMN])
-    return told, sides
+    return described, sides
 
 
 def _names(entries: Sequence[Entry]) -> dict[str, str]:

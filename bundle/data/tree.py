@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from bundle.data import archive, dicom
@@ -62,7 +62,11 @@ class ImageTree:
         if self._archive is not None:
             yield from self._members(self._archive, self.root, quarantine)
             return
-        for path in self._images(walk(self.root, self._leave_out), quarantine):
+
+        def refused(error: OSError) -> None:
+            quarantine.add(self.shown(Path(error.filename)), f"folder that cannot be opened: {error.strerror}")
+
+        for path in self._images(walk(self.root, self._leave_out, refused=refused), quarantine):
             if archive.is_archive(path) and self.unpacked is not None:
                 yield from self._members(path, self.unpacked / path.relative_to(self.root), quarantine)
             else:
@@ -125,14 +129,21 @@ def root_of(relative: str, root: Path, unpacked: Path | None) -> Path:
     return unpacked if any(archive.is_archive(Path(f.name)) and not (root / f).is_dir() for f in folders) else root
 
 
-def walk(folder: Path, leave_out: Collection[Path] = (), *, drawn: bool = False) -> Iterator[Path]:
+def walk(
+    folder: Path,
+    leave_out: Collection[Path] = (),
+    *,
+    drawn: bool = False,
+    refused: Callable[[OSError], None] | None = None,
+) -> Iterator[Path]:
     """All files below ``folder``, sorted within each folder, but hidden ones and those below ``leave_out``.
 
     Args:
         drawn: also the masks and drawings that a run has written into a folder below: among images they would be taken
             for further ones, while a person may have corrected them to masks.
+        refused: told of every folder that cannot be opened; a warning in the log where None.
     """
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=refused or _warn_of):
         here = Path(place)
         if not drawn and here != folder and (stage := _drawn_by(here, names)):
             logger.warning("%s holds what %s has written and is not looked into", here, stage)
@@ -145,6 +156,10 @@ def walk(folder: Path, leave_out: Collection[Path] = (), *, drawn: bool = False)
                     "%s is a link to a folder and is not followed; copy the folder itself (cp -rL)", here / name
                 )
         yield from (here / name for name in sorted(names) if not name.startswith("."))
+
+
+def _warn_of(error: OSError) -> None:
+    logger.warning("%s cannot be opened and is left out: %s", error.filename, error.strerror)
 
 
 def _drawn_by(folder: Path, names: Collection[str]) -> str | None:

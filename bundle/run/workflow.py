@@ -66,14 +66,25 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise ValueError(f"--set takes name=value, got {text!r}")
     try:
-        plain = value if value.lstrip().startswith(("@", "%")) else yaml.safe_load(value)  # neither is YAML
+        plain = value if value.lstrip().startswith(("@", "%")) else yaml_value(value)  # neither is YAML
     except yaml.YAMLError:
         raise ValueError(f"--set takes a value in YAML, got {text!r}") from None
-    if isinstance(plain, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", plain):
-        plain = float(plain)  # YAML takes 1e-3 for text, since it wants 1.0e-3
     if is_code(plain):
         raise ValueError(f"--set takes plain values; {text!r} would be run as code, so write it into a config file")
     return name, plain
+
+
+def yaml_value(text: str) -> Any:
+    """What a text is in YAML, where ``1e-3`` is a number as well: YAML itself wants ``1.0e-3``.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    import yaml
+
+    plain = yaml.safe_load(text)
+    number = isinstance(plain, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", plain)
+    return float(plain) if number else plain
 
 
 def is_code(value: Any) -> bool:

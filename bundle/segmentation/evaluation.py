@@ -64,9 +64,11 @@ class WriteEvaluation(EachImage):
     def finish_image(self, item: Item) -> Row:
         """Score one image, and note what puts it into groups."""
         prediction, truth = _masks(item)
-        scores = score_image(prediction, truth, self.modality.classes, pixel_spacing(item["image"]))
+        spacing = pixel_spacing(item["image"])
+        scores = score_image(prediction, truth, self.modality.classes, spacing)
         case = case_of(item, _plain(item["image"]), truth, self.modality)
-        return {"id": item["id"], **{name: round(value, 5) for name, value in scores.items()}, "case": case}
+        rounded = {name: round(value, 5) for name, value in scores.items()}
+        return {"id": item["id"], **rounded, "hd95_unit": "pixels" if spacing is None else "mm", "case": case}
 
     def set_aside(self, unreadable: Quarantine) -> None:
         """Write ``quarantine.csv``."""
@@ -78,7 +80,7 @@ class WriteEvaluation(EachImage):
         """Write tables, pictures and the record."""
         self.rows.sort(key=lambda row: row["id"])
         groups = summarise_groups(self.rows, subgroups(row.pop("case") for row in self.rows), seed=self.seed)
-        write_csv(self.folder / "per_image.csv", self.rows, ["id", *SCORES])
+        write_csv(self.folder / "per_image.csv", self.rows, ["id", *SCORES, "hd95_unit"])
         if groups:
             write_csv(self.folder / "groups.csv", groups, GROUP_COLUMNS)
         ranked = sorted(self.rows, key=lambda row: (row["dice"], row["id"]))
@@ -88,6 +90,10 @@ class WriteEvaluation(EachImage):
             for rank, row in enumerate(rows, 1):
                 self._draw(engine, f"{kind}_{rank:02d}", row["id"])
         summary = summarise(self.rows, seed=self.seed)
+        units = sorted({row["hd95_unit"] for row in self.rows})
+        summary["hd95"]["unit"] = " and ".join(units)
+        if len(units) > 1:
+            logger.warning("hd95 is in mm for some images and in pixels for others, so means of it tell nothing")
         summary["cases"] = {kind: [{"id": r["id"], "dice": r["dice"]} for r in rows] for kind, rows in cases.items()}
         summary["left_out"] = self._left_out
         summary["groups"] = groups

@@ -206,7 +206,12 @@ def density_ranks(
     k = min(NEIGHBOURS, len(reference) - 1)
     if not k:
         return dict.fromkeys(wanted, 0.5)
-    _, distances = nearest_neighbours(unit_length(pool.vectors), k, rows=everyone, among=reference)
+    unit = unit_length(pool.vectors, rows=everyone)  # never all of a large pool
+
+    def places(wanted_rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        return np.searchsorted(everyone, wanted_rows)
+
+    _, distances = nearest_neighbours(unit, k, rows=places(everyone), among=places(reference))
     spacing = dict(zip(everyone.tolist(), distances.mean(axis=1, dtype=np.float64).tolist(), strict=True))
     ordered = np.sort([spacing[row] for row in reference.tolist()])
     own = np.array([spacing[row] for row in rows.tolist()])

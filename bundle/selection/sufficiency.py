@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.embedding import Embeddings
+from bundle.run.seeds import numpy_stream
 from bundle.selection.chance import random_orders
 from bundle.selection.coverage import coverage_curve
 from bundle.selection.strategy import Selection, select
@@ -23,6 +24,7 @@ from bundle.selection.strategy import Selection, select
 logger = logging.getLogger(__name__)
 
 MOST_FURTHER = 200  # images looked at beyond the budget, and never more than the budget itself
+SAMPLE = 20_000  # images by which the coverage of a larger pool is told, to a hundredth of their spread
 LOOK_AHEAD_UP_TO = 20_000  # images; a larger pool would have to be ranked a second time at a cost of minutes
 WINDOW = 0.1  # of the budget: the images that a gain is averaged over, since single ones jump
 _DIGITS = 6
@@ -196,7 +198,8 @@ def measure_sufficiency(
 ) -> Sufficiency:
     """Coverage of ``pool`` by the selection, the images that would follow and random draws beside them.
 
-    Costs O(N D M) for each of ``chance.DRAWS`` + 1 curves, with M images selected or further.
+    Costs O(N D M) for each of ``chance.DRAWS`` + 1 curves, with M images selected or further. Of a pool of more than
+    ``SAMPLE`` images a random sample stands for it, beside those selected and labelled.
 
     Args:
         pool: the embeddings that are to be covered, N images; none that was excluded.
@@ -209,6 +212,9 @@ def measure_sufficiency(
         ValueError: ``selected`` is empty or has an id that is not in the pool.
     """
     order = [*selected, *further]
+    if len(pool) > SAMPLE:
+        drawn = numpy_stream(seed, "sufficiency").choice(sorted(pool.ids), size=SAMPLE, replace=False)
+        pool = pool.subset(sorted({*map(str, drawn), *order, *labelled}))
     curve = coverage_curve(pool, order, labelled=labelled)
     draws = random_orders(set(pool.ids) - set(labelled), len(order), seed=seed)
     random = np.stack([coverage_curve(pool, draw, labelled=labelled).mean for draw in draws])

@@ -268,6 +268,14 @@ def test_a_padding_value_in_the_other_sign_is_padding_all_the_same(write_dicom):
     assert pixels[1].min() == 1 and pixels[2].max() < 0.2, "the padding counts in no percentile"
 
 
+def test_a_first_mapped_value_is_read_in_the_sign_whose_range_meets_the_values(write_dicom, lookup_table):
+    bent = (np.arange(4096) ** 2 // 4096)[::-1]
+    item = lookup_table(bent, first=-1024 % 65536)
+    path = write_dicom(RAMP, RescaleIntercept=-1024, RescaleSlope=1, VOILUTSequence=Sequence([item]))
+    wanted = bent[RAMP] / bent.max()
+    np.testing.assert_allclose(read_dicom(path).pixels, wanted, atol=1e-6)
+
+
 def frames_of_ramps(write_dicom, count=3, **tags):
     stack = np.stack([RAMP // (number + 1) for number in range(count)])
     return write_dicom(RAMP, NumberOfFrames=count, PixelData=stack.tobytes(), **tags), stack

@@ -9,6 +9,7 @@ import stat
 import numpy as np
 import pytest
 
+from bundle.data.frames import frame_path
 from bundle.data.identity import DIGITS, Pseudonyms, derive_id, group_by_rule, identify_dicom, strip_suffix
 
 PIXELS = np.arange(64, dtype=np.uint16).reshape(8, 8)
@@ -81,6 +82,9 @@ def test_without_a_patient_the_study_is_the_group(write_dicom, tmp_path):
     assert len(groups) == 1
     bare = write_dicom(PIXELS, name="c", PatientID="", StudyInstanceUID="")
     assert identify_dicom(bare, pseudonyms)[1] is None
+    frames = [identify_dicom(frame_path(bare, number), pseudonyms) for number in (1, 2)]
+    assert len({identifier for identifier, _ in frames}) == 2
+    assert frames[0][1] == frames[1][1] is not None, "frames of a file are one patient's, whoever that is"
 
 
 def test_without_a_uid_the_id_is_of_the_content(write_dicom, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle.data.datalist import Datalist
 from bundle.data.split import draw_groups, group_of, split_entries
 
 
@@ -186,3 +187,26 @@ def test_a_column_that_may_tell_groups_and_a_table_in_another_encoding_are_spoke
     table.write_bytes("id,split\nM\u00fcller,test\n".encode("latin-1"))
     with pytest.raises(ValueError, match="CSV table in UTF-8"):
         split_entries([entry("0")], split_csv=table)
+
+
+def test_blanks_around_a_group_make_no_other_group_and_a_blank_cell_none(tmp_path):
+    entries = [entry(name) for name in "abcd"]
+    path = write_table(tmp_path, "id,split,group\na,test,P1\nb,training,P1 \nc,test, \nd,training, \n")
+    with pytest.raises(ValueError, match="one patient"):
+        split_entries(entries, split_csv=path)
+    path = write_table(tmp_path, "id,split,group\na,test,P1\nb,test,\tP1 \nc,test, \nd,training, \n")
+    sections = split_entries(entries, split_csv=path)
+    assert {made["id"]: made.get("group") for made in sections["test"]} == {"a": "P1", "b": "P1", "c": None}
+    path = write_table(tmp_path, "id,split,group\na,test,P1\na,test,P2\n")
+    with pytest.raises(ValueError, match="two groups"):
+        split_entries(entries, split_csv=path)
+
+
+def test_what_a_table_holds_back_is_held_back_before_it_has_a_label(tmp_path):
+    entries = [entry(name, labelled=False, group=group) for name, group in zip("abcde", "abbde", strict=True)]
+    path = write_table(tmp_path, "id,split\na,test\nb,validation\nd,train\ne,train\n")
+    sections = split_entries(entries, split_csv=path)
+    assert ids(sections["validation"]) == {"b"} and sections["training"] == ()
+    listed = Datalist("dermoscopy", tmp_path, None, sections)
+    assert listed.candidates() == ["d", "e"], "nor is another image of that patient asked for"
+    assert listed.section("validation", labelled=True) == []

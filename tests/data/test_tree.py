@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from pydicom.fileset import FileSet
 
 from bundle.commands import run_verb
 from bundle.data.datalist import load_datalist
+from bundle.data.identity import Pseudonyms
+from bundle.data.inventory import take_inventory
+from bundle.data.modality import load_modality
 from bundle.data.reader import read_image
 from bundle.data.tree import ImageTree, walk
 from bundle.run.quarantine import Quarantine
@@ -174,3 +179,30 @@ def test_masks_and_drawings_of_an_earlier_run_are_no_images_and_other_folders_wi
     assert f"results holds what {stage} has written" in caplog.text
     below = {path.name for path in walk(tmp_path / "results")}
     assert below == {"a.png", table}, "a folder that is asked for itself is looked into"
+
+
+def test_a_folder_and_a_file_that_cannot_be_opened_are_named(tmp_path, monkeypatch):
+    make_dicom(tmp_path / "a.dcm", RAMP)
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "bare").write_bytes(b"x")
+    scandir, access = os.scandir, os.access
+
+    def closed(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "bare" and access(path, mode))
+    aside = Quarantine(tmp_path)
+    entries = take_inventory(
+        ImageTree(tmp_path),
+        modality=load_modality("chest_xray"),
+        pseudonyms=Pseudonyms(tmp_path / "key"),
+        quarantine=aside,
+    )
+    assert len(entries) == 1
+    assert {row["path"]: row["reason"] for row in aside.rows} == {
+        "closed": "folder that cannot be opened: Permission denied",
+        "bare": "unreadable: the file cannot be opened",
+    }

@@ -24,7 +24,7 @@ from bundle.run.atomic import (
     write_text,
 )
 from bundle.run.refusal import CannotWrite
-from bundle.run.temporary import clear_leftovers
+from bundle.run.temporary import TEMPORARY, clear_leftovers, temporary_path
 
 
 class Interrupted(Exception):
@@ -239,6 +239,21 @@ def dead_process() -> int:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     return ended.pid
+
+
+def test_what_another_machine_is_writing_stays_until_it_is_a_week_old(tmp_path):
+    with temporary_path(tmp_path / "a.json", "tmp") as own:
+        match = TEMPORARY.fullmatch(own.name)
+    assert match is not None
+    host = match["host"]
+    other = "abcdef" if host != "abcdef" else "fedcba"
+    fresh, old = (tmp_path / f".{name}.json.999999999.{other}-01234567.tmp" for name in ("fresh", "old"))
+    mine = tmp_path / f".mine.json.999999999.{host}-01234567.tmp"
+    for path in (fresh, old, mine):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == [fresh.name]
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):

@@ -40,6 +40,7 @@ class Annotation:
         image: the image's path without suffix as the file tells it, ``/`` between the parts; empty where it tells a
             ``uid``.
         uid: SOPInstanceUID of the image; empty where it tells a path.
+        frame: number of the image's frame, from 1; None where it tells none.
         loose: the file may know a path with other folders before it, or none, as exports of annotation servers do.
     """
 
@@ -47,4 +48,5 @@ class Annotation:
     draw: Callable[[Grid], np.ndarray]
     image: str = ""
     uid: str = ""
+    frame: int | None = None
     loose: bool = False

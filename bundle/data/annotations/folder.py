@@ -39,6 +39,8 @@ from bundle.data.threads import in_threads
 from bundle.data.tree import walk
 from bundle.run.atomic import atomic_folder, write_csv
 from bundle.run.quarantine import Quarantine
+from bundle.run.record import FILE_NAME as RECORD
+from bundle.run.workflow import REQUEST
 
 logger = logging.getLogger(__name__)
 
@@ -332,6 +334,8 @@ def _ends(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _is_annotation(path: Path) -> bool:
+    if path.name in (RECORD, REQUEST):  # of a run whose masks a person has corrected
+        return False
     return _ends(path, (*PLANES, *UNREAD, cvat.SUFFIX, coco.SUFFIX)) or dicom.is_dicom(path)
 
 

@@ -57,8 +57,13 @@ class ImageIndex:
     def find(self, annotation: Annotation) -> Match | None:
         """The image of ``annotation``, or None where there is none, or more than one."""
         if annotation.uid:
-            identifier = self._pseudonyms.of("image", annotation.uid)
-            return Match(identifier, exact=True) if identifier in self._known else None
+            whole = self._pseudonyms.of("image", annotation.uid)
+            frame = annotation.frame or 1
+            # As frames are listed, all of a file or its first one alone.
+            for identifier in (f"{whole}-{frame:04d}", *([whole] if frame == 1 else [])):
+                if identifier in self._known:
+                    return Match(identifier, exact=True)
+            return None
         for told, exact in ((annotation.image, True), (without_ending(annotation.image), False)):
             if told is None:
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import config as pydicom_config
+from pydicom.multival import MultiValue
 
 from bundle.data import dicom
 from bundle.data.annotations.annotation import Annotation, Grid
@@ -47,12 +48,13 @@ def read_segmentation(path: Path, names: LabelNames) -> list[Annotation]:
     if not frames:
         raise UnreadableImage(path, "the DICOM segmentation refers to no image")
     return [
-        Annotation(path, functools.partial(_draw, path, indices, names), uid=uid) for uid, indices in frames.items()
+        Annotation(path, functools.partial(_draw, path, indices, names), uid=uid, frame=frame)
+        for (uid, frame), indices in frames.items()
     ]
 
 
-def _frames_by_image(header: Any) -> dict[str, list[int]]:
-    """SOPInstanceUID of each image to its frames' numbers, from 0.
+def _frames_by_image(header: Any) -> dict[tuple[str, int | None], list[int]]:
+    """SOPInstanceUID of each image, and which of its frames, to the numbers of the object's own frames, from 0.
 
     A frame names its image itself; one that does not belongs to the only image of the object, where there is one.
     """
@@ -62,17 +64,26 @@ def _frames_by_image(header: Any) -> dict[str, list[int]]:
         for instance in series.get("ReferencedInstanceSequence") or ()
     ]
     only = set(listed) if len(set(listed)) == 1 else set()
-    frames: defaultdict[str, list[int]] = defaultdict(list)
+    frames: defaultdict[tuple[str, int | None], list[int]] = defaultdict(list)
     for number in range(int(header.get("NumberOfFrames") or 1)):
         told = {
-            str(source.ReferencedSOPInstanceUID)
+            (str(source.ReferencedSOPInstanceUID), frame)
             for group in _groups(header, number)
             for derivation in group.get("DerivationImageSequence") or ()
             for source in derivation.get("SourceImageSequence") or ()
+            for frame in _referenced_frames(source)
         }
-        for uid in sorted(told or only):
-            frames[uid].append(number)
+        for image in sorted(told or {(uid, None) for uid in only}, key=str):
+            frames[image].append(number)
     return dict(frames)
+
+
+def _referenced_frames(source: Any) -> list[int | None]:
+    """Numbers, from 1, of the frames of an image that a reference names; of one without frames none is named."""
+    told = source.get("ReferencedFrameNumber")
+    if told is None or told == "":
+        return [None]
+    return [int(number) for number in (told if isinstance(told, (list, tuple, MultiValue)) else [told])]
 
 
 def _groups(header: Any, number: int) -> list[Any]:
