@@ -138,8 +138,8 @@ class WritePredictions(EachImage):
         with table.open(newline="", encoding="utf-8") as handle:
             earlier = {row["mask"] for row in csv.DictReader(handle)}
         orphans = [mask for mask in earlier - {row["mask"] for row in self.rows} if Path(mask).is_file()]
-        self._record.note("earlier_masks", len(orphans))
         if orphans:
+            self._record.note("earlier_masks", len(orphans))
             logger.warning(
                 "%s holds %d masks of an earlier run whose image was not found now; %s does not list them",
                 *(self.folder, len(orphans), TABLE),

@@ -104,7 +104,9 @@ def test_figures_of_a_training_are_those_of_one_process(together, alone, stage):
     for mine, its in zip(ours, theirs, strict=True):
         assert mine.keys() == its.keys()
         for name in FIGURES & mine.keys():
-            assert float(mine[name]) == pytest.approx(float(its[name]), abs=1e-4), (mine["epoch"], name)
+            # A pixel whose two classes are as likely falls on either side by rounding: one of two images of 32 x 32.
+            margin = 1e-3 if name == "val_dice" else 1e-4
+            assert float(mine[name]) == pytest.approx(float(its[name]), abs=margin), (mine["epoch"], name)
 
 
 @pytest.mark.parametrize("stage", WEIGHTS)
