@@ -96,7 +96,9 @@ def test_every_mask_is_told_what_its_own_pass_says(hospital, trained, strangers,
         assert told["head_agreement"] == pytest.approx(head_agreement(own), abs=2e-4)
         assert told["entropy"] == pytest.approx(mean_entropy(own[:1]), abs=2e-4)
         assert told["out_of_domain"] == pytest.approx(out_of_domain(descriptor, weights.reference), rel=1e-2)
-    assert float(rows["stripes"]["out_of_domain"]) > 1 > float(rows["spot_02"]["out_of_domain"])
+    distances = {name: float(row["out_of_domain"]) for name, row in rows.items()}
+    stranger = distances.pop("stripes")
+    assert stranger > 2 * max(distances.values()), "after a dozen steps on 14 images it is the farthest by far"
     assert all(row["refused"] == "" for row in rows.values()) and not (tmp_path / "out" / "review.csv").exists()
 
 
@@ -119,7 +121,7 @@ def test_doubtful_masks_go_to_review_and_to_no_other_place(hospital, trained, st
 
 def test_a_bound_beyond_the_range_is_refused(hospital, trained, strangers, tmp_path, capsys):
     infer(hospital, trained / "model.pt", strangers, tmp_path / "out", "--refuse-below", "90", expect=2)
-    assert "from 0 to 1, got 90" in capsys.readouterr().err
+    assert "from 0 to 1, or null, got 90" in capsys.readouterr().err
 
 
 def test_weights_without_a_reference_tell_the_rest_and_can_be_given_one(hospital, trained, strangers, tmp_path, caplog):

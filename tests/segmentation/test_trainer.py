@@ -26,7 +26,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights():
         train_handlers=[FiniteLoss()],
         decollate=False,
     )
-    with pytest.raises(FloatingPointError, match=r"nan at step 1: lower learning_rate"):
+    with pytest.raises(FloatingPointError, match=r"nan at step 1: begin anew with a lower learning_rate"):
         trainer.run()
     assert torch.equal(network.weight, before)
 
