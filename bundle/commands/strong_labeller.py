@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bundle.commands.round_copies import RoundCopies
 from bundle.commands.rounds_plan import RoundsPlan
 from bundle.commands.selection_folder import write_selection
-from bundle.data.id_lists import excluded_ids, known_ids
+from bundle.data.id_lists import excluded_ids, known_ids, read_ids
 from bundle.run.atomic import atomic_folder, retire_folder
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ class StrongLabeller:
 
     def __init__(self, plan: RoundsPlan) -> None:
         self.plan, self.args = plan, plan.args
-        about = {"strategy": plan.args.strategy, "seed": plan.args.seed}
-        self.copies = RoundCopies(plan.args.copy_to, link=plan.args.link, **about)
+        args = plan.args
+        self.copies = RoundCopies(args.copy_to, link=args.link, strategy=args.strategy, seed=args.seed)
 
     def query(self, number: int, kept: Sequence[str] = (), name: str = "query") -> list[str]:
         """Ids to ask for in a round beside those ``kept``, the most urgent first; fewer where the pool ends.
@@ -61,8 +60,7 @@ class StrongLabeller:
             found = self._choose(number, min(wanted, len(left)), labelled, exclude)
             with atomic_folder(folder) as temporary:
                 write_selection(temporary, found, self.plan.datalist, already_labelled=sorted(labelled))
-        with (folder / "selection.csv").open(newline="", encoding="utf-8") as handle:
-            return [row["id"] for row in csv.DictReader(handle)]
+        return read_ids(folder / "selection.csv")
 
     @property
     def _refused(self) -> set[str]:
@@ -165,11 +163,8 @@ class StrongLabeller:
         """Ids that a round has asked for, those among them that the expert refused as well."""
         if number == 0:
             return set(self.plan.initial)
-        asked: set[str] = set()
-        for table in self.plan.folder(number).glob("query*/selection.csv"):
-            with table.open(newline="", encoding="utf-8") as handle:
-                asked.update(row["id"] for row in csv.DictReader(handle))
-        return asked
+        tables = self.plan.folder(number).glob("query*/selection.csv")
+        return {identifier for table in tables for identifier in read_ids(table)}
 
     def _pseudonyms(self) -> Pseudonyms:
         """Those of the datalist, whose secret lies beside it; without one its ids are the identifiers themselves."""

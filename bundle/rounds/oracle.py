@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bundle.data.annotations.folder import AnnotationFolder
 from bundle.data.annotations.matching import ImageIndex
@@ -73,8 +72,7 @@ def take_masks(
     wanted = set(without_label(datalist, ids))
     modality = datalist.modality
     names = LabelNames(modality.labels, codes=modality.codes, aliases=label_names)
-    how: dict[str, Any] = {"rule": rule, "whole": True, "drawn": drawn}
-    annotations = AnnotationFolder(place.resolve(), modality=modality, names=names, **how)
+    annotations = AnnotationFolder(place.resolve(), modality=modality, names=names, rule=rule, whole=True, drawn=drawn)
     files = annotations.files(datalist.root.resolve())
     if not files:
         return datalist
