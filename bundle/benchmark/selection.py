@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import multiprocessing
+import os
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -183,6 +185,7 @@ def draw_costs(costs: Sequence[Cost], *, budget: int) -> Figure:
 
 
 def _select_alone(sender: Connection, folder: Path, strategy: str, budget: int, seed: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     memory = PeakMemory()
     start = time.perf_counter()
     try:
@@ -192,6 +195,14 @@ def _select_alone(sender: Connection, folder: Path, strategy: str, budget: int, 
         sender.send((None, None, str(error)))
     else:
         sender.send((time.perf_counter() - start, memory.gibibytes, ""))
+
+
+def _end_with_parent() -> None:
+    """A benchmark that a signal kills cannot stop its selection, which would take a core for minutes more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _plain_silhouettes(

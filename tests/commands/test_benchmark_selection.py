@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +66,33 @@ def test_a_selection_that_takes_too_long_is_stopped_and_told(tmp_path):
     assert found.seconds is None and found.note == "not done after 0 s"
 
 
+_ENDLESS = """
+import sys
+from pathlib import Path
+from bundle.benchmark import selection
+
+selection.select = lambda *_, **__: Path(sys.argv[2]).read_text()  # of a pipe to which nothing is written
+if __name__ == "__main__":
+    selection.measure_cost(Path(sys.argv[1]), "random", 5, seed=0, limit=600)
+"""
+
+
+def test_a_selection_ends_with_the_benchmark_that_a_signal_killed(tmp_path):
+    script, pipe = tmp_path / "endless.py", tmp_path / "pipe"
+    script.write_text(_ENDLESS, encoding="utf-8")
+    os.mkfifo(pipe)
+    pool = draw_pool(tmp_path / "p", 50, features=4, seed=0)
+    with subprocess.Popen([sys.executable, str(script), str(pool), str(pipe)]) as benchmark:
+        try:
+            end = _once_read(pipe)
+        finally:
+            benchmark.kill()
+    left = select.poll()
+    left.register(end, 0)  # the one event that is told unasked: nobody reads it any more
+    assert left.poll(60_000)
+    os.close(end)
+
+
 def test_a_selection_that_is_refused_tells_why(tmp_path):
     found = measure_cost(draw_pool(tmp_path / "p", 50, features=4, seed=0), "random", 51, seed=0, limit=100)
     assert found.seconds is None and "budget must be" in found.note
@@ -86,3 +119,14 @@ def test_the_command_writes_its_tables_and_the_plot(tmp_path, monkeypatch, capsy
 def test_a_pool_smaller_than_the_budget_is_refused(tmp_path, capsys):
     assert run_verb("benchmark_selection", ["--sizes", "50", "--budget", "60", "--out", str(tmp_path / "o")]) == 2
     assert "at least the budget of 60, got 50" in capsys.readouterr().err
+
+
+def _once_read(pipe: Path, seconds: float = 60) -> int:
+    """The end of a named pipe to write to, once somebody has opened the other."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < end, f"nobody has read {pipe} within {seconds:g} s"
+            time.sleep(0.1)
