@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bundle.benchmark.candidates import draw_candidates
 from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.benchmark.images import Canvases, TestImages
 from bundle.benchmark.ledger import Ledger, run_key
@@ -196,11 +197,7 @@ class Runner:
     def _candidates(self, seed: int) -> tuple[str, ...]:
         """What may be chosen: the pool, or the part of it that belongs to the seed."""
         ids = self.bench.datalist.ids("pool")
-        count = self.bench.setting.pool.get("candidates", len(ids))
-        if count == len(ids):
-            return tuple(ids)
-        drawn = numpy_stream(seed, "benchmark", "candidates").permutation(len(ids))[:count]
-        return tuple(ids[row] for row in sorted(drawn))
+        return draw_candidates(ids, self.bench.setting.pool.get("candidates", len(ids)), seed=seed)
 
     def _embed(self) -> Path:
         """The folder of the pool's embeddings, made where it is not there."""

@@ -17,7 +17,7 @@ from bundle.benchmark.images import Canvases
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Modality
 from bundle.numerics import choose_device
-from bundle.run.workflow import bundle_root, open_workflow, run_workflow
+from bundle.run.workflow import open_workflow, run_workflow, written_setting
 from bundle.segmentation.self_training import taught_images
 
 # Handlers that serve a person who watches, or a training that resumes; a run of a benchmark is short, and begun anew.
@@ -102,8 +102,8 @@ def train(
         steps: of the optimiser, a multiple of the recipe's ``epoch_length``.
         knobs: of ``configs/train.yaml`` that differ from it.
     """
-    epoch_length = knobs.get("epoch_length") or _written("epoch_length")
-    handlers = [handler for handler in _written("train")["handlers"] if not _only_watches(handler)]
+    epoch_length = knobs.get("epoch_length") or written_setting("train", "epoch_length")
+    handlers = [handler for handler in written_setting("train", "train")["handlers"] if not _only_watches(handler)]
     seen = taught_images(
         teacher,
         datalist,
@@ -150,13 +150,6 @@ def _quiet() -> Iterator[None]:
     finally:
         for found, level in zip(loggers, levels, strict=True):
             found.setLevel(level)
-
-
-def _written(name: str) -> Any:
-    """What train.yaml says of a name, as it stands there."""
-    import yaml
-
-    return yaml.safe_load((bundle_root() / "configs" / "train.yaml").read_text(encoding="utf-8"))[name]
 
 
 def _only_watches(handler: Mapping[str, Any]) -> bool:

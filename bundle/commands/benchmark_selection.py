@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--sizes must be at least the budget of {args.budget}, got {min(args.sizes)}")
     names = [find_strategy(name).name for name in args.strategies or available_strategies()]
     record = RunRecord("benchmark_selection", vars(args), seed=args.seed)
-    with atomic_folder(args.out, overwrite=args.overwrite) as folder:
+    with atomic_folder(args.out, overwrite=args.overwrite, stage="benchmark_selection") as folder:
         _compare(args, folder)
         if "cost" in args.work:
             _grow(args, names, folder)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if min(args.sizes) < 40:
         raise ValueError(f"--sizes must be at least 40, got {min(args.sizes)}: every section needs some images")
     record = RunRecord("benchmark_speed", vars(args), seed=args.seed)
-    with atomic_folder(args.out, overwrite=args.overwrite) as folder:
+    with atomic_folder(args.out, overwrite=args.overwrite, stage="benchmark_speed") as folder:
         _compare(args, folder)
         if "growth" in args.work:
             _grow(args, folder)

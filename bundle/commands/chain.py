@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -79,22 +80,29 @@ def list_public_set(data: Path, out: Path, *, modality: str, as_dicom: bool = Fa
     return datalist
 
 
-def exclude_unlabelled(datalist: Path, out: Path, *, wanted: int) -> Path | None:
-    """A list of the pool's images without a mask, ``unlabelled.txt`` below ``out``; None where all have one.
+def labelled_candidates(datalist: Path, *, wanted: int) -> list[str]:
+    """The sorted ids of the pool's images that have a mask and may be chosen.
 
     Args:
         datalist: of :func:`list_public_set`.
-        wanted: images that are to be chosen among the others.
+        wanted: images that are to be chosen among them.
 
     Raises:
         ValueError: there are fewer.
     """
     from bundle.data.datalist import load_datalist
-    from bundle.run.atomic import write_text
 
     found = load_datalist(datalist)
     labelled = {entry["id"] for entry in found.sections["pool"] if "label" in entry}.intersection(found.candidates())
     if len(labelled) < wanted:
         raise ValueError(f"{wanted} labels are asked for, and {len(labelled)} images of the pool have a mask")
-    rest = sorted(set(found.ids("pool")) - labelled)
-    return write_text(out / "unlabelled.txt", "\n".join(rest) + "\n") if rest else None
+    return sorted(labelled)
+
+
+def exclude_others(datalist: Path, candidates: Iterable[str], path: Path) -> Path | None:
+    """A list at ``path`` of the pool's images outside of ``candidates``; None where there are none."""
+    from bundle.data.datalist import load_datalist
+    from bundle.run.atomic import write_text
+
+    rest = sorted(set(load_datalist(datalist).ids("pool")) - set(candidates))
+    return write_text(path, "\n".join(rest) + "\n") if rest else None

@@ -21,8 +21,8 @@ they have text burned into their pixels; what cannot be used, and why. Nothing o
 number or date of a patient is told. File names are.
 
 examples:
-  python -m scripts.inspect_images /archive/export
-  python -m scripts.inspect_images export.zip --modality chest_xray --out run/inspection
+  coldstart inspect_images /archive/export
+  coldstart inspect_images export.zip --modality chest_xray --out run/inspection
 """
 MOST_TILES = 64  # of the contact sheet: eight rows, one screen
 MOST_VALUES = 6  # of a kind, on the screen; all are in the file

@@ -20,20 +20,20 @@ are keyed hashes, the key is in identity.key beside the datalist (keep it privat
 
 examples:
   # a folder of photographs, nothing labelled yet
-  python -m scripts.make_datalist --images photos --modality dermoscopy --out run/datalist.json
+  coldstart make_datalist --images photos --modality dermoscopy --out run/datalist.json
 
   # images with masks, a fifth of the patients held back for the test; the patient is in the file name (P0012_3.png)
-  python -m scripts.make_datalist --images images --masks masks --modality dermoscopy \\
+  coldstart make_datalist --images images --masks masks --modality dermoscopy \\
       --test-fraction 0.2 --group '(P[0-9]+)_' --out run/datalist.json
 
   # what CVAT exported; two people drew, in masks/anna and masks/ben
-  python -m scripts.make_datalist --images images --masks annotations.xml --label nevus=lesion --label ruler= \
+  coldstart make_datalist --images images --masks annotations.xml --label nevus=lesion --label ruler= \\
       --modality dermoscopy --out run/datalist.json
-  python -m scripts.make_datalist --images images --masks masks --annotators staple --modality dermoscopy \
+  coldstart make_datalist --images images --masks masks --annotators staple --modality dermoscopy \\
       --out run/datalist.json
 
   # a DICOM export, with a split that is already decided (columns id and split)
-  python -m scripts.make_datalist --images export --modality chest_xray --split-csv split.csv --out run/datalist.json
+  coldstart make_datalist --images export --modality chest_xray --split-csv split.csv --out run/datalist.json
 """
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bundle.commands.chain import exclude_unlabelled, list_public_set, run_stage
+from bundle.commands.chain import exclude_others, labelled_candidates, list_public_set, run_stage
 from bundle.run.atomic import write_csv
 
 DESCRIPTION = """\
@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     request = {name: value for name, value in vars(args).items() if name not in ("out", "overwrite", "seeds")}
     claim_folder(out, {"stage": "measure_main_job", **request, "data": str(data)}, overwrite=args.overwrite)
     datalist = list_public_set(data, out, modality=args.modality, as_dicom=args.as_dicom)
-    exclude = exclude_unlabelled(datalist, out, wanted=args.few)
+    candidates = labelled_candidates(datalist, wanted=args.few)
+    exclude = exclude_others(datalist, candidates, out / "unlabelled.txt")
     pretrained = out / "pretrain" / "model_ssl_pretrained.pt"
     run_stage("pretrain", done=out / "pretrain" / "run.json", out=out / "pretrain", datalist=datalist)
     embeddings, selection = out / "embeddings", out / "selection"

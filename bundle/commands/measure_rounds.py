@@ -13,8 +13,8 @@ from typing import Any
 
 from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.benchmark.rounds import ONE_SHOT, compare, final_scores, groups_table, scores_by_group, table
-from bundle.commands.chain import exclude_unlabelled, list_public_set, run_stage
-from bundle.commands.options import require_least
+from bundle.commands.chain import exclude_others, labelled_candidates, list_public_set, run_stage
+from bundle.commands.options import parse_budget, require_least
 from bundle.run.atomic import write_csv, write_json
 
 DESCRIPTION = """\
@@ -24,6 +24,9 @@ and one selection of the whole sum by coldstart. Every recipe has the same seeds
   dermoscopy, 40 labels and 5 rounds of 20, by disagreement with and without pseudo labels, and by entropy:
     coldstart measure_rounds --data dermoscopy --modality dermoscopy --initial 40 --rounds 5 --per-round 20 \\
         --recipes dsal dsal:weak_from=1 entropy:diversity=coverage random --out measured/rounds_dermoscopy
+
+  the same where every seed has its own half of the pool, which tells how good the strategies are and not one selection:
+    coldstart measure_rounds --data dermoscopy --modality dermoscopy --candidates 50% --out measured/rounds_halves
 
   chest X-rays, which saturate early:
     coldstart measure_rounds --data chest_xray --modality chest_xray --initial 5 --rounds 5 --per-round 3 --as-dicom \\
@@ -70,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-round", type=int, default=20, metavar="B", help="labels of a round (default 20)")
     parser.add_argument("--seeds", type=int, default=8, metavar="N", help="seeds 0 to N-1 (default 8)")
     parser.add_argument("--steps", type=int, default=400, metavar="N", help="steps of every training (default 400)")
+    parser.add_argument(
+        "--candidates",
+        default="100%",
+        metavar="SHARE",
+        help="each seed chooses from its own random share of the pool, such as 50%% (default 100%%)",
+    )
     parser.add_argument(
         "--ssl-weights",
         type=Path,
@@ -166,7 +175,13 @@ class _Bench:
         args = self.args
         self.datalist = list_public_set(args.data.absolute(), self.out, modality=args.modality, as_dicom=args.as_dicom)
         wanted = args.initial + args.rounds * args.per_round
-        self.exclude = exclude_unlabelled(self.datalist, self.out, wanted=wanted)
+        self.labelled = labelled_candidates(self.datalist, wanted=wanted)
+        self.candidates = parse_budget(args.candidates, len(self.labelled), option="--candidates")
+        if not wanted <= self.candidates <= len(self.labelled):
+            raise ValueError(
+                f"--candidates must be from the {wanted} labels asked for to the {len(self.labelled)} images with a "
+                f"mask, got {self.candidates}"
+            )
         self.weights = args.ssl_weights and args.ssl_weights.absolute()
         if self.weights is None:
             folder = self.out / "pretrain"
@@ -189,7 +204,7 @@ class _Bench:
     def _measure(self, recipe: Recipe, seed: int) -> None:
         args, rows = self.args, self._rows_file(recipe, seed)
         one_shot = recipe.strategy == ONE_SHOT
-        start = self._cold_start(args.initial + args.rounds * args.per_round if one_shot else args.initial)
+        start = self._cold_start(args.initial + args.rounds * args.per_round if one_shot else args.initial, seed)
         folder = self.out / "runs" / rows.stem
         run_stage(
             "run_rounds",
@@ -197,6 +212,7 @@ class _Bench:
             out=folder,
             datalist=self.datalist,
             initial_selection=start,
+            exclude=self._excluded(seed),
             strategy="random" if one_shot else recipe.strategy,
             oracle="simulated",
             rounds=0 if one_shot else args.rounds,
@@ -252,8 +268,16 @@ class _Bench:
         found = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
         return [{name: row[name] for name in COLUMNS} for row in found]
 
-    def _cold_start(self, labels: int) -> Path:
-        folder = self.out / f"{COLD_START}_{labels}"
+    def _excluded(self, seed: int) -> Path | None:
+        """The list of what a seed may not choose: images without a mask, and those outside of its share."""
+        from bundle.benchmark.candidates import draw_candidates
+
+        path = self.out / "excluded" / f"{self._share(seed)}.txt"
+        path.parent.mkdir(exist_ok=True)
+        return exclude_others(self.datalist, draw_candidates(self.labelled, self.candidates, seed=seed), path)
+
+    def _cold_start(self, labels: int, seed: int) -> Path:
+        folder = self.out / f"{COLD_START}_{labels}_{self._share(seed)}"
         with self.claims.wait(folder.name):
             run_stage(
                 "select_samples",
@@ -263,9 +287,13 @@ class _Bench:
                 embeddings=self.embeddings,
                 strategy=COLD_START,
                 budget=labels,
-                exclude=self.exclude,
+                exclude=self._excluded(seed),
             )
         return folder
+
+    def _share(self, seed: int) -> str:
+        """The name of the part of the pool that a seed chooses from."""
+        return "pool" if self.candidates == len(self.labelled) else f"share{seed}"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

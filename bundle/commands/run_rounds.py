@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a round starts from: self-supervised weights (default), or the last round's model",
     )
     parser.add_argument("--embeddings", type=Path, metavar="DIR", help="from embed (default: made when needed)")
-    parser.add_argument("--steps", type=int, help="optimiser steps a round, a multiple of 40 (default 800)")
+    parser.add_argument("--steps", type=int, help="steps a round, a multiple of epoch_length, 40 (default 800)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any knob of train.yaml")
     parser.add_argument("--overwrite", action="store_true", help="replace what another run left in OUT")

@@ -54,6 +54,19 @@ def shipped_weights(kind: str, modality: str) -> Path | None:
     return unnamed if unnamed.is_file() and load_weights(unnamed).settings.get("modality") == name else None
 
 
+def written_setting(stage: str, name: str) -> Any:
+    """What the config of a stage says of a name, as it stands there: the default of a knob.
+
+    Args:
+        stage: one of ``CONFIGS``; a later file of its config comes before an earlier one.
+        name: of the top level.
+    """
+    import yaml
+
+    files = [yaml.safe_load((bundle_root() / "configs" / file).read_text(encoding="utf-8")) for file in CONFIGS[stage]]
+    return next(file[name] for file in reversed(files) if name in file)
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """``name=value`` to the name and the YAML value.
 

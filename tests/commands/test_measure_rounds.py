@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bundle.benchmark.candidates import draw_candidates
 from bundle.benchmark.claims import Claims
 from bundle.benchmark.rounds import ONE_SHOT
 from bundle.commands import measure_rounds, run_verb
@@ -60,6 +61,25 @@ def test_an_image_without_a_mask_is_never_chosen_and_too_few_are_told_at_once(ar
     assert run_verb("measure_rounds", arguments) == 0
     chosen = [json.loads(path.read_text())["training"] for path in (tmp_path / "out").glob("*_*/selection.json")]
     assert len(chosen) == 2 and all("label" in entry for entries in chosen for entry in entries)
+
+
+def test_every_seed_chooses_from_its_own_share_of_the_pool(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_verb("measure_rounds", [*arguments, "--candidates", "50%"]) == 0
+    pool = [f"spot_{i:02d}" for i in range(2, 16)]
+    shares = [set(draw_candidates(pool, 7, seed=seed)) for seed in range(2)]
+    assert shares[0] != shares[1]
+    for seed, share in enumerate(shares):
+        for labels, run in ((5, ONE_SHOT), (3, "random")):
+            start = json.loads((out / f"coldstart_{labels}_share{seed}" / "selection.json").read_text())["training"]
+            state = json.loads((out / "runs" / f"{run}_seed{seed}" / "rounds.json").read_text())
+            asked = {name for one in state["rounds"] for name in one["queried"]}
+            assert {entry["id"] for entry in start} <= asked <= share and len(asked) == 5
+    capsys.readouterr()
+    assert run_verb("measure_rounds", [*arguments, "--candidates", "4", "--out", str(tmp_path / "few")]) == 2
+    assert "--candidates must be from the 5 labels asked for to the 14 images with a mask, got 4" in (
+        capsys.readouterr().err
+    )
 
 
 def test_recipes_of_earlier_calls_are_in_no_family_of_this_one(arguments, tmp_path):

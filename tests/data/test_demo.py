@@ -295,7 +295,7 @@ def test_only_a_drawn_set_is_overwritten(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(ValueError, match="no drawn data set"):
+    with pytest.raises(ValueError, match="not replaced"):
         make_demo(precious, count=1, size=64, overwrite=True)
     assert (precious / "photo.jpg").read_bytes() == b"x"
 

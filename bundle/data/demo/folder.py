@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from bundle.data.demo.computed_radiograph import write_computed_radiograph
 from bundle.data.demo.dermoscopy import draw_dermoscopy
 from bundle.data.demo.radiograph import draw_chest, draw_radiograph
 from bundle.run.atomic import atomic_folder
-from bundle.run.record import FILE_NAME, RunRecord
+from bundle.run.record import RunRecord
 from bundle.run.seeds import numpy_stream
 
 logger = logging.getLogger(__name__)
@@ -69,11 +68,9 @@ def make_demo(
     if size < MIN_SIZE:
         raise ValueError(f"size must be at least {MIN_SIZE} pixels, got {size}")
     target = Path(folder)
-    if overwrite:
-        _refuse_to_replace_what_is_not_drawn(target)
     record = RunRecord(STAGE, {"modality": modality, "count": count, "size": size}, seed=seed)
     draw = _draw_dermoscopy if modality == "dermoscopy" else _draw_chest_xray
-    with atomic_folder(target, overwrite=overwrite) as temporary:
+    with atomic_folder(target, overwrite=overwrite, stage=STAGE) as temporary:
         with record.timed("draw"):
             for index in tqdm(range(count), unit="picture", disable=not sys.stderr.isatty()):
                 draw(temporary, index, seed, size)
@@ -112,18 +109,3 @@ def _draw_chest_xray(folder: Path, index: int, seed: int, size: int) -> None:
 def _save_mask(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(mask.astype(np.uint8) * 255).save(path)
-
-
-def _refuse_to_replace_what_is_not_drawn(folder: Path) -> None:
-    """To overwrite is to delete a folder; one with a person's own pictures must not go by a slip in its name."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        stage = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))["stage"]
-    except (OSError, ValueError, KeyError, TypeError):
-        stage = None
-    if stage != STAGE:
-        raise ValueError(
-            f"{folder} is no drawn data set, so it is not replaced; only a folder that make_demo made can be "
-            f"overwritten: give another place or remove it yourself"
-        )
