@@ -179,7 +179,7 @@ class AnnotationFolder:
     ) -> dict[str, dict[str, Annotation]]:
         """Id to annotator to the one annotation of that image."""
         found: defaultdict[str, dict[str, Annotation]] = defaultdict(dict)
-        exact: dict[tuple[str, str], bool] = {}
+        ranks: dict[tuple[str, str], tuple[bool, bool]] = {}
         read: list[tuple[str, Annotation]] = []
         for path in files:
             try:
@@ -198,14 +198,17 @@ class AnnotationFolder:
             if match is None:
                 quarantine.add(given.source, f"mask without an image{named}: no image of its name, or several")
             elif match.id is not None:  # else its image is in quarantine, which says enough
-                before = found[match.id].get(annotator)
-                if before is None or (match.exact and not exact[match.id, annotator]):
-                    found[match.id][annotator], exact[match.id, annotator] = annotation, match.exact
-                else:
-                    before = annotation
-                if before is not None:
-                    quarantine.add(before.source, f"mask without an image{named}: another mask has it")
-        return dict(found)
+                given_to, best = found[match.id], ranks.get((match.id, annotator))
+                if best is None or match.rank > best:
+                    aside, why = [given_to.pop(annotator, None)], "another mask has it"
+                    given_to[annotator], ranks[match.id, annotator] = annotation, match.rank
+                elif match.whole or match.rank < best:
+                    aside, why = [annotation], "another mask has it"
+                else:  # one of them may be of an image outside of the set, and nothing tells which
+                    aside, why = [annotation, given_to.pop(annotator, None)], "another mask fits as well"
+                for other in filter(None, aside):
+                    quarantine.add(other.source, f"mask without an image{named}: {why}")
+        return {identifier: given for identifier, given in found.items() if given}
 
     def _read(self, path: Path) -> tuple[str, list[Annotation]]:
         """Whose a file is and what is in it."""

@@ -28,11 +28,18 @@ class Match:
 
     Attributes:
         id: its id; None where the image itself was set aside.
-        exact: the names are the same, without an ending of the mask's; such a one comes first.
+        whole: the path is the image's own, and not the end of one, which another image outside of the set may share.
+        exact: the names are the same, without an ending of the mask's.
     """
 
     id: str | None
+    whole: bool
     exact: bool
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Of two annotations that fit one image the one of higher rank is meant for it."""
+        return self.whole, self.exact
 
 
 class ImageIndex:
@@ -62,24 +69,34 @@ class ImageIndex:
             # As frames are listed, all of a file or its first one alone.
             for identifier in (f"{whole}-{frame:04d}", *([whole] if frame == 1 else [])):
                 if identifier in self._known:
-                    return Match(identifier, exact=True)
+                    return Match(identifier, whole=True, exact=True)
             return None
         for told, exact in ((annotation.image, True), (without_ending(annotation.image), False)):
             if told is None:
                 continue
             name = _seen(told)
             if name in self._names:
-                return Match(self._names[name], exact)
-            near = self._by_last_part[PurePosixPath(name).name] if annotation.loose and name else []
+                return Match(self._names[name], whole=True, exact=exact)
+            near = self._near(name) if annotation.loose and name else []
             if len(near) == 1:
-                return Match(self._names[near[0]], exact)
+                return Match(self._names[near[0]], whole=False, exact=exact)
         return None
+
+    def _near(self, name: str) -> list[str]:
+        """Names of which one end is ``name``, or that are its end: folders that contradict are another patient's."""
+        last = PurePosixPath(name).name
+        return [near for near in self._by_last_part.get(last, ()) if _ends_with(near, name) or _ends_with(name, near)]
 
 
 def last_part(name: str) -> str:
     """What an annotation's name has in common with that of an image in another folder."""
     bare = without_ending(name)
     return _seen(PurePosixPath(name if bare is None else bare).name)
+
+
+def _ends_with(path: str, end: str) -> bool:
+    parts = PurePosixPath(end).parts
+    return PurePosixPath(path).parts[-len(parts) :] == parts
 
 
 def _seen(name: str) -> str:

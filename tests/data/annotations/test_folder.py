@@ -284,6 +284,34 @@ def test_a_mask_in_another_folder_fits_by_its_name_where_nothing_else_has_it(tmp
     assert Path(path).name == "c_segmentation.png" and "no image of its name, or several" in reason
 
 
+def test_a_mask_whose_folders_contradict_those_of_the_image_is_of_another_patient(tmp_path):
+    for name in ("p1/IM1", "p1/IM2"):
+        picture(tmp_path / "images" / f"{name}.png")
+    masks = tmp_path / "masks"
+    mask_picture(masks / "p9" / "IM2.png", box(1, 2, 5, 6))
+    cvat(masks / "cohort.xml", polygon("lesion", rectangle(0, 0, 3, 3), 0), name="p0/IM1.png")
+    cvat(masks / "own.xml", polygon("lesion", rectangle(1, 1, 4, 3), 0), name="export/p1/IM1.png")
+    found, aside = make(tmp_path, "--masks", masks)
+    check(found, {"p1/IM1": box(1, 1, 4, 3)})
+    assert sorted(Path(path).name for path, _ in aside) == ["IM2.png", "cohort.xml"]
+
+
+@pytest.mark.parametrize("order", [("p0", "p1"), ("p1", "p0")])
+def test_of_two_masks_that_may_be_of_one_image_neither_is_taken_unless_one_has_its_whole_path(tmp_path, order):
+    for name in ("IM1", "IM2"):  # below the folder of one patient
+        picture(tmp_path / "images" / f"{name}.png")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for number, patient in enumerate(order):
+        shape = polygon("lesion", rectangle(0, 0, 3, 3), 0)
+        cvat(masks / f"{number}.xml", shape, name=f"{patient}/IM1.png")
+        cvat(masks / f"{number + 2}.xml", shape, name=f"{patient}/IM2.png")
+    cvat(masks / "9.xml", polygon("lesion", rectangle(1, 1, 4, 3), 0), name="IM2.png")
+    found, aside = make(tmp_path, "--masks", masks)
+    check(found, {"IM2": box(1, 1, 4, 3)})
+    assert len(aside) == 4 and all("as well" in reason or "has it" in reason for _, reason in aside)
+
+
 def test_structures_in_a_folder_each_are_no_masks_of_one_image_until_their_union_is_asked_for(tmp_path, capsys, caplog):
     for name in "ab":
         picture(tmp_path / "images" / f"{name}.png")
