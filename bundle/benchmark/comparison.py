@@ -64,20 +64,20 @@ def compare_areas(setup: Setup, a: str, b: str, budgets: Sequence[int]) -> AreaD
     if first is None or second is None or first.pool != second.pool:
         return None
     left, right = first.areas(budgets), second.areas(budgets)
-    seeds = sorted(left.keys() & right.keys())
+    seeds = left.keys() & right.keys()
     if not seeds:
         return None
-    differences = [left[seed] - right[seed] for seed in seeds]
+    paired = paired_difference(left, right)
     mean_a, mean_b = (sum(areas[seed] for seed in seeds) / len(seeds) for areas in (left, right))
     return AreaDifference(
         first.title,
         second.title,
         mean_a,
         mean_b,
-        paired_difference(left, right),
-        bootstrap_interval(differences),
+        paired,
+        bootstrap_interval(paired.differences),
         error_cut(mean_a, mean_b),
-        signed_rank_p(differences),
+        signed_rank_p(paired.differences),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,18 +12,40 @@ class PairedDifference:
     """A minus B, seed by seed.
 
     Attributes:
-        n: seeds that both have.
-        mean: mean difference.
-        spread: standard deviation of the differences (n - 1), 0 with one seed.
-        wins: seeds where A is higher.
-        losses: seeds where B is higher.
+        differences: one a seed that both have, in the order of the seeds.
     """
 
-    n: int
-    mean: float
-    spread: float
-    wins: int
-    losses: int
+    differences: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Seeds that both have."""
+        return len(self.differences)
+
+    @property
+    def mean(self) -> float:
+        """Mean difference."""
+        return statistics.fmean(self.differences)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the differences, see :func:`deviation`."""
+        return deviation(self.differences)
+
+    @property
+    def wins(self) -> int:
+        """Seeds where A is higher."""
+        return sum(difference > 0 for difference in self.differences)
+
+    @property
+    def ties(self) -> int:
+        """Seeds where both are equal."""
+        return self.n - self.wins - self.losses
+
+    @property
+    def losses(self) -> int:
+        """Seeds where B is higher."""
+        return sum(difference < 0 for difference in self.differences)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedDifference:
@@ -39,11 +61,9 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedD
     shared = sorted(a.keys() & b.keys())
     if not shared:
         raise ValueError(f"a paired comparison needs shared seeds, got {sorted(a)} and {sorted(b)}")
-    differences = [a[seed] - b[seed] for seed in shared]
-    return PairedDifference(
-        n=len(shared),
-        mean=statistics.fmean(differences),
-        spread=statistics.stdev(differences) if len(shared) > 1 else 0.0,
-        wins=sum(difference > 0 for difference in differences),
-        losses=sum(difference < 0 for difference in differences),
-    )
+    return PairedDifference(tuple(a[seed] - b[seed] for seed in shared))
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Standard deviation over seeds (n - 1); None with one seed, which tells nothing of the spread."""
+    return statistics.stdev(values) if len(values) > 1 else None

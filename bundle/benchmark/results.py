@@ -1,12 +1,14 @@
-"""The finished runs as one table, a row each."""
+"""The finished runs as tables: a row each, and a row for each group of the test images."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bundle.benchmark.arms import SHORT, short, strategy_title
+from bundle.benchmark.cases import read_groups
 from bundle.benchmark.ledger import Ledger, run_key
 from bundle.run.atomic import write_csv
 
@@ -29,11 +31,31 @@ FIGURES = ("dice", "jaccard", "hd95", "ece", "test_images")
 COSTS = ("selection_seconds", "selection_gib", "train_seconds", "score_seconds")
 ORIGINS = ("start_weights", "embedding_weights", "data", "precision", "device", "scoring", "recipe", "run")
 COLUMNS = (*SETTINGS, *FIGURES, *COSTS, *ORIGINS)
+GROUPS_FILE = "groups.csv"
+GROUP_COLUMNS = ("run", "kind", "group", "images", "dice")
 
 
 def write_results(folder: Path) -> Path:
     """Write ``results.csv``, every finished run of the benchmark in ``folder``, and return its path."""
     return write_csv(folder / FILE_NAME, table(Ledger(folder).rows()), COLUMNS)
+
+
+def write_groups(folder: Path) -> Path:
+    """Write ``groups.csv``, the mean Dice of every run in every group of the test images, and return its path.
+
+    ``run`` is that of ``results.csv``. A benchmark of images without groups has no rows.
+    """
+    ledger = Ledger(folder)
+    rows = []
+    for row in sorted(ledger.rows(), key=lambda row: row["run"]):
+        scores = ledger.scores(row["run"])
+        dice = dict(zip(scores.ids, scores.dice.tolist(), strict=True))
+        for kind, members in read_groups(folder, row["settings"]["data"], row["settings"]["size"]).items():
+            for group, ids in members.items():
+                mean = statistics.fmean(dice[name] for name in ids)
+                about = {"run": row["run"], "kind": kind, "group": group, "images": len(ids)}
+                rows.append({**about, "dice": round(mean, 6)})
+    return write_csv(folder / GROUPS_FILE, rows, GROUP_COLUMNS)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

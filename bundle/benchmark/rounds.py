@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bundle.benchmark.paired import paired_difference
+from bundle.benchmark.paired import deviation, paired_difference
 
 ONE_SHOT = "one-shot"  # the whole sum at once, by the strategy of the cold start
 
@@ -26,13 +26,13 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     Returns:
         ``means`` (recipe to ``n``, ``mean`` and ``sd`` over the seeds) and ``comparisons``: ``recipe``, ``against``,
         ``n``, ``mean`` and ``sd`` of the paired difference, ``wins``, ``losses``, the two-sided ``p`` of Wilcoxon's
-        signed-rank test and ``p_holm``, corrected for all comparisons with the same.
+        signed-rank test and ``p_holm``, corrected for all comparisons with the same. ``sd`` is None with one seed.
     """
     from bundle.benchmark.protocol import CHANCE  # heavy, and the verb's help needs the name above alone
     from bundle.benchmark.statistics import holm, signed_rank_p
 
     means = {
-        name: {"n": len(s), "mean": statistics.fmean(s.values()), "sd": _spread(list(s.values()))}
+        name: {"n": len(s), "mean": statistics.fmean(s.values()), "sd": deviation(list(s.values()))}
         for name, s in final.items()
     }
     comparisons: list[dict[str, Any]] = []
@@ -42,7 +42,6 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
             if name in (against, ONE_SHOT) or against not in final or not final[name].keys() & final[against].keys():
                 continue
             gain = paired_difference(final[name], final[against])
-            shared = sorted(final[name].keys() & final[against].keys())
             family.append(
                 {
                     "recipe": name,
@@ -52,7 +51,7 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
                     "sd": gain.spread,
                     "wins": gain.wins,
                     "losses": gain.losses,
-                    "p": signed_rank_p([final[name][seed] - final[against][seed] for seed in shared]),
+                    "p": signed_rank_p(gain.differences),
                 }
             )
         corrected = holm([row["p"] for row in family])
@@ -63,10 +62,11 @@ def compare(final: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
 def table(found: Mapping[str, Any]) -> list[str]:
     """Markdown: the Dice of every recipe, and what it gives over the others in points."""
     lines = ["| recipe | seeds | Dice | sd |", "|---|---|---|---|"]
-    lines += [f"| {name} | {m['n']} | {m['mean']:.4f} | {m['sd']:.4f} |" for name, m in found["means"].items()]
+    for name, m in found["means"].items():
+        lines.append(f"| {name} | {m['n']} | {m['mean']:.4f} | {_shown(m['sd'], 4)} |")
     lines += ["", "| recipe | against | points | sd | up | down | p | p (Holm) |", "|---|---|---|---|---|---|---|---|"]
     for row in found["comparisons"]:
-        figures = f"{100 * row['mean']:+.2f} | {100 * row['sd']:.2f} | {row['wins']} | {row['losses']}"
+        figures = f"{100 * row['mean']:+.2f} | {_shown(row['sd'], 2, 100)} | {row['wins']} | {row['losses']}"
         chances = " | ".join(f"{row[name]:.4f}" for name in ("p", "p_holm"))
         lines.append(f"| {row['recipe']} | {row['against']} | {figures} | {chances} |")
     return lines
@@ -91,7 +91,7 @@ def scores_by_group(
             for recipe, seeds in final.items():
                 each = [statistics.fmean(dice[name] for name in ids) for dice in seeds.values()]
                 about = {"kind": kind, "group": group, "images": len(ids), "recipe": recipe, "seeds": len(each)}
-                rows.append({**about, "dice": statistics.fmean(each), "sd": _spread(each)})
+                rows.append({**about, "dice": statistics.fmean(each), "sd": deviation(each)})
     return rows
 
 
@@ -101,12 +101,12 @@ def groups_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"| group | images | {' | '.join(recipes)} |", "|---" * (len(recipes) + 2) + "|"]
     cells: dict[tuple[str, str, int], dict[str, str]] = {}
     for row in rows:
-        shown = f"{row['dice']:.4f} ± {row['sd']:.4f}"
+        shown = f"{row['dice']:.4f} ± {_shown(row['sd'], 4)}"
         cells.setdefault((row["kind"], row["group"], row["images"]), {})[row["recipe"]] = shown
     for (kind, group, images), found in cells.items():
         lines.append(f"| {kind}: {group} | {images} | {' | '.join(found[name] for name in recipes)} |")
     return lines
 
 
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+def _shown(deviation: float | None, digits: int, times: float = 1) -> str:
+    return "–" if deviation is None else f"{times * deviation:.{digits}f}"

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bundle.run.seeds import numpy_stream
 
@@ -64,7 +63,9 @@ def area_under_budget_curve(dice: Mapping[int, float]) -> float:
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> Interval:
     """Mean and 95 % percentile interval when the values, one a seed, are drawn again with replacement.
 
-    Of differences of paired runs it is the paired bootstrap. One value has no interval: both ends are NaN.
+    Of differences of paired runs it is the paired bootstrap. One value has no interval: both ends are NaN. Few values
+    are drawn again with too little spread, so that the interval is too narrow: of normal values it holds the true mean
+    in 83 % of cases with 5, 90 % with 10 and 93 % with 24. A test of a difference is :func:`signed_rank_p`.
     """
     found = np.asarray(values, dtype=float)
     if len(found) < 2:
@@ -77,13 +78,15 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> Interval:
 def signed_rank_p(differences: Sequence[float]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test; exact for up to 50 differences without ties. All zero: 1.
 
-    With n differences the smallest there can be is 2 / 2**n: .0625 for 5, .002 for 10.
+    With n differences the smallest there can be is 2 / 2**n: .0625 for 5, .002 for 10. Differences that are equal but
+    for the last bits of a subtraction are ties.
     """
     from scipy.stats import wilcoxon
 
-    if not np.any(differences):
+    found = np.round(np.asarray(differences, dtype=float), 12)  # scores are 1 at most, with errors of 1e-16
+    if not found.any():
         return 1.0
-    return float(wilcoxon(differences).pvalue)
+    return float(wilcoxon(found).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -102,10 +105,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def percentile_within(value: float, draws: Sequence[float]) -> float:
-    """Share of random draws that ``value`` beats, 0 to 100; a draw that equals it counts half."""
-    found: NDArray[np.float64] = np.asarray(draws, dtype=float)
-    return float(100 * ((found < value).mean() + 0.5 * (found == value).mean()))
+def percentile_within(values: Sequence[float], draws: Sequence[float]) -> float:
+    """Share of random draws that one of ``values`` beats on average, 0 to 100; a draw that equals it counts half.
+
+    It is taken of each value, since the mean of draws that are skewed does not lie at 50 among them.
+    """
+    found, drawn = np.asarray(values, dtype=float)[:, None], np.asarray(draws, dtype=float)
+    return float(100 * ((drawn < found).mean() + 0.5 * (drawn == found).mean()))
 
 
 def labels_to_reach(target: float, dice: Mapping[int, float]) -> Crossing:

@@ -44,8 +44,9 @@ recipe of `coldstart train` at equal steps, scored on the test images of split.c
         --out bench/dermoscopy
 
 --data is a folder with images/, masks/ and split.csv (columns id, split). OUT gets a row a finished run in rows/, the
-scores of every test image in scores/, results.csv and report.html. Killed, the same command goes on; started several
-times, also on several machines that share OUT, they divide the work. A run with any other setting is another run.
+scores of every test image in scores/, results.csv, groups.csv (Dice by site, skin tone and image size) and report.html.
+Killed, the same command goes on; started several times, also on several machines that share OUT, they divide the work.
+A run with any other setting is another run.
 """
 
 GIVEN = "given"  # features of vectors that the caller brings
@@ -147,12 +148,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.report:
         _measure(args)
     from bundle.benchmark.page import write_report
-    from bundle.benchmark.results import write_results
+    from bundle.benchmark.results import write_groups, write_results
 
     out = args.out.absolute()
     question = dataclasses.replace(question, budgets=_budgets(args.budgets, out))
     page, tables = write_report(out, question)
     print("\n".join(tables))
+    print(write_groups(out))
     print(write_results(out))
     print(page)
     return 0

@@ -132,7 +132,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
         for first, second in (("warm", "random weights"), (TAUGHT, "warm")):
             if scores[first]:
                 gain = paired_difference(scores[first], scores[second])
-                spread = f" ± {100 * gain.spread:.1f}" if gain.n > 1 else ""
+                spread = "" if gain.spread is None else f" ± {100 * gain.spread:.1f}"
                 cells.append(f"{100 * gain.mean:+.1f}{spread} (n = {gain.n}, {gain.wins} up, {gain.losses} down)")
             else:
                 cells.append("")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 from PIL import Image
 
@@ -10,6 +12,7 @@ from bundle.benchmark.cases import read_groups
 from bundle.benchmark.comparison import compare_family
 from bundle.benchmark.ledger import Ledger
 from bundle.benchmark.page import Question, write_report
+from bundle.benchmark.results import write_groups
 from bundle.benchmark.tables import (
     ablation_table,
     chance_table,
@@ -77,7 +80,8 @@ def test_labels_needed_are_told_with_what_is_not_reached(measured):
     # 95 % of .6 is .57; the warm mean curve is .57, .59, .63, the one from random weights .53, .55, .59.
     assert row(table, "all/random")["labels"] == "5 or fewer"
     assert row(table, "none/random")["labels"] == "14"
-    assert row(table, "all/random")["of none/random"] == "0.35"
+    assert row(table, "all/random")["of none/random"] == "≤ 0.35"
+    assert row(labels_table(setup_of(measured), BUDGETS, 0.5), "all/random")["of none/random"] == "–", "both are bounds"
     assert row(labels_table(setup_of(measured), BUDGETS, 1.0), "none/random")["labels"] == "not reached with 20"
 
 
@@ -128,6 +132,12 @@ def test_groups_of_images_have_their_own_means_and_small_ones_are_left_out(measu
     assert row(table, "site", "b")["none/random"] == "0.6900 ± 0.0100 (3)"
     everything = subgroup_table(setup, Ledger(measured), groups, None, "With all labels")
     assert row(everything, "site", "a")["all/all labels"] == "0.5000 ± 0.0000 (3)"
+    with write_groups(measured).open(encoding="utf-8") as handle:
+        kept = list(csv.DictReader(handle))
+    runs = [run for (labels, _), run in setup.arms["none/random"].rows.items() if labels == 20]
+    own = [float(r["dice"]) for r in kept if r["group"] == "a" and r["run"] in {run["run"] for run in runs}]
+    assert len(own) == 3 and sum(own) / 3 == pytest.approx(0.49), "as in the table"
+    assert len(kept) == 3 * len(Ledger(measured).rows()) and {r["images"] for r in kept} == {"6", "10"}
 
 
 def test_the_curves_are_a_picture_as_well_and_the_2_x_2_is_found_among_arms_with_remarks(tmp_path):

@@ -74,6 +74,12 @@ def test_the_smallest_p_there_can_be_is_that_of_all_seeds_on_one_side():
     assert signed_rank_p([0.0, 0.0, 0.0]) == 1.0
 
 
+def test_differences_that_rounding_alone_tells_apart_are_ties():
+    rounded = [0.3 - 0.2, 0.2 - 0.1, 0.5 - 0.6, 0.4 - 0.3, 0.9 - 0.8]
+    assert len(set(map(abs, rounded))) > 1
+    assert signed_rank_p(rounded) == signed_rank_p([0.1, 0.1, -0.1, 0.1, 0.1])
+
+
 def test_holm_is_the_published_example():
     # .01 * 4, .02 * 3 (not below the former), .03 * 2, .04 * 1 raised to the one before it.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
@@ -93,8 +99,13 @@ def test_holm_never_lowers_a_p_and_keeps_their_order(p_values):
 
 
 def test_the_percentile_counts_the_draws_that_are_beaten():
-    assert percentile_within(0.5, [0.1, 0.4, 0.5, 0.9]) == 62.5
-    assert percentile_within(0.0, [0.1]) == 0 and percentile_within(1.0, [0.1]) == 100
+    assert percentile_within([0.5], [0.1, 0.4, 0.5, 0.9]) == 62.5
+    assert percentile_within([0.0], [0.1]) == 0 and percentile_within([1.0, 0.05], [0.1]) == 50
+
+
+@given(st.lists(scores, min_size=1, max_size=9))
+def test_random_draws_are_at_chance_among_themselves(draws):
+    assert percentile_within(draws, draws) == pytest.approx(50)
 
 
 def test_labels_to_reach_a_target_are_interpolated_on_doublings():
