@@ -9,7 +9,7 @@ import torch
 from bundle.data.modality import load_modality
 from bundle.label.models import UNTRAINED
 from bundle.network import UNet
-from bundle.segmentation.warm_start import initial_network
+from bundle.warm_start import initial_network
 from bundle.weights import save_weights
 
 

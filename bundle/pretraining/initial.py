@@ -9,8 +9,8 @@ import torch
 
 from bundle.network import PretrainingNetwork, UNet
 from bundle.numerics import prepare_network
-from bundle.run.seeds import derive_seed
-from bundle.weights import check_settings, load_weights
+from bundle.warm_start import drawn_anew, warm_start
+from bundle.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -27,19 +27,15 @@ def pretraining_network(
         seed: seed of the initial weights.
 
     Raises:
-        ValueError: ``init`` was made for other channels or widths.
+        ValueError: ``init`` was made for other channels or widths, or has not one tensor that fits.
     """
-    torch.manual_seed(derive_seed(seed, "weights"))
-    fresh = UNet(unet.in_channels, unet.out_channels, unet.filters, dropout=unet.dropout.p)
+    fresh = drawn_anew(unet, seed=seed)
     network = PretrainingNetwork(fresh)
     if init:
-        weights = load_weights(init)
-        check_settings(init, weights.settings, {"in_channels": fresh.in_channels, "filters": list(fresh.filters)})
-        own = fresh.state_dict()
-        model = {name: t for name, t in weights.model.items() if name in own and own[name].shape == t.shape}
-        fresh.load_state_dict(model, strict=False)
-        for name, state in weights.heads.items():
+        warm_start(fresh, init)
+        heads = load_weights(init).heads
+        for name, state in heads.items():
             getattr(network, name).load_state_dict(state)
-        logger.info("goes on from %s: %d tensors of the U-Net, heads %s", init, len(model), sorted(weights.heads))
+        logger.info("goes on with the heads of %s: %s", init, ", ".join(sorted(heads)) or "none, they are drawn")
     prepare_network(network, device)
     return network

@@ -19,7 +19,7 @@ _META = ("_target_", "_requires_", "_disabled_", "_desc_", "_mode_")  # that any
 # Where the words are that a knob may be.
 _CHOICES = {
     "objective": "bundle.pretraining.step:OBJECTIVES",
-    "warm_start": "bundle.segmentation.warm_start:SCOPES",
+    "warm_start": "bundle.warm_start:SCOPES",
     "features": "bundle.pretraining.descriptor:FEATURES",
     "precision": "bundle.numerics:PRECISIONS",
 }

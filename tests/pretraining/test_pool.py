@@ -81,6 +81,12 @@ def test_weights_of_other_channels_are_refused(tmp_path):
         pretraining_network(UNet(3, 2, NARROW), CPU, init=path)
 
 
+def test_weights_of_which_nothing_fits_are_refused(tmp_path):
+    path = save_weights(tmp_path / "other.pt", torch.nn.Conv2d(3, 4, 3), {})
+    with pytest.raises(ValueError, match="nothing in .* fits the network"):
+        pretraining_network(UNet(3, 2, NARROW), CPU, init=path)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 20, 500])
 def test_the_learning_rate_rises_shortly_and_ends_at_nothing(steps):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bundle.network import PretrainingNetwork, UNet
-from bundle.segmentation.warm_start import initial_network, warm_start
+from bundle.warm_start import initial_network, warm_start
 from bundle.weights import save_weights
 
 NARROW = (4, 6, 8, 10)

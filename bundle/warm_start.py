@@ -82,6 +82,12 @@ def warm_start(network: UNet, weights: str | os.PathLike[str], scope: str = "all
     return account
 
 
+def drawn_anew(network: UNet, *, seed: int) -> UNet:
+    """A network of the same architecture whose parameters are drawn from ``seed``, whatever was built before."""
+    torch.manual_seed(derive_seed(seed, "weights"))
+    return UNet(network.in_channels, network.out_channels, network.filters, dropout=network.dropout.p)
+
+
 def initial_network(
     network: UNet,
     device: torch.device,
@@ -93,8 +99,7 @@ def initial_network(
     """The network to fine-tune, on its device: every parameter drawn from ``seed``, then warm-started.
 
     Args:
-        network: gives the architecture; its parameters are drawn anew, so that runs of one seed share them whatever
-            was built before.
+        network: gives the architecture; its parameters are drawn anew, so that runs of one seed share them.
         device: where to train.
         scope: ``all``, ``encoder`` or ``none``.
         weights: the weight file of the warm start; needed unless ``scope`` is ``none``.
@@ -105,8 +110,7 @@ def initial_network(
     """
     if scope not in SCOPES:
         raise ValueError(f"warm_start must be one of {', '.join(SCOPES)}, got {scope!r}")
-    torch.manual_seed(derive_seed(seed, "weights"))
-    fresh = UNet(network.in_channels, network.out_channels, network.filters, dropout=network.dropout.p)
+    fresh = drawn_anew(network, seed=seed)
     if scope != "none":
         if not weights:
             raise ValueError(f"warm_start is {scope!r}, so it needs weights: give ssl_weights, or warm_start none")
