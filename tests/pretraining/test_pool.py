@@ -82,9 +82,9 @@ def test_weights_of_other_channels_are_refused(tmp_path):
 
 
 def test_weights_of_which_nothing_fits_are_refused(tmp_path):
-    path = save_weights(tmp_path / "other.pt", torch.nn.Conv2d(3, 4, 3), {})
-    with pytest.raises(ValueError, match="nothing in .* fits the network"):
-        pretraining_network(UNet(3, 2, NARROW), CPU, init=path)
+    torch.save({"model": {"layer1.weight": torch.ones(2)}, "settings": {}}, tmp_path / "resnet.pt")
+    with pytest.raises(ValueError, match=r"nothing in .*resnet\.pt fits"):
+        pretraining_network(UNet(3, 2, NARROW), CPU, init=tmp_path / "resnet.pt")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 20, 500])
