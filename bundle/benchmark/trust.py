@@ -18,9 +18,10 @@ from tqdm import tqdm
 from bundle.data.canvas import from_canvas
 from bundle.data.modality import Modality
 from bundle.data.transforms import preprocessing
-from bundle.network import Inspection, UNet
+from bundle.network import Inspection
 from bundle.run.seeds import numpy_stream
 from bundle.segmentation.canvas_part import image_part
+from bundle.segmentation.fine_tuned import load_fine_tuned
 from bundle.segmentation.metrics import score_image
 from bundle.segmentation.trust import FAR, Judged, Trust
 from bundle.weights import load_weights
@@ -63,14 +64,11 @@ def measure(
         damaged: how many of the entries, drawn by ``seed``, are also looked at under every damage.
 
     Raises:
-        ValueError: weights without a reference.
+        ValueError: weights without a reference, or of another modality.
     """
-    weights = load_weights(model)
-    if not weights.reference:
+    if not load_weights(model).reference:
         raise ValueError(f"{model} holds no reference of its training images; add one with `coldstart fit_domain`")
-    unet = UNet(modality.channels, modality.classes, tuple(weights.settings["filters"]))
-    unet.load_state_dict(weights.model)
-    network, judge = Inspection(unet).eval(), Judged(modality, model)
+    network, judge = Inspection(load_fine_tuned(model, modality)).eval(), Judged(modality, model)
     load, load_truth = preprocessing(modality), preprocessing(modality, label="native")
 
     def look(image: Any) -> dict[Any, Any]:

@@ -101,9 +101,9 @@ def _grow(args: argparse.Namespace, folder: Path) -> None:
         shutil.rmtree(work)
     for stage in args.stages:
         own = [cost for cost in costs if cost.stage == stage]
-        powers = [exponent(own, quantity) for quantity in ("seconds", "processor", "memory")]
+        powers = [exponent(own, quantity) for quantity in ("seconds", "memory")]
         if None not in powers:
-            print(f"| {stage} | N^{powers[0]:.2f} | N^{powers[2]:.2f} |", flush=True)
+            print(f"| {stage} | N^{powers[0]:.2f} | N^{powers[1]:.2f} |", flush=True)
     columns = [field.name for field in dataclasses.fields(costs[0])]
     write_csv(folder / "growth.csv", map(dataclasses.asdict, costs), columns)
     draw_growth(costs).savefig(folder / "growth.png", dpi=150, bbox_inches="tight")

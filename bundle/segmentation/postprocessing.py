@@ -49,25 +49,17 @@ class WithoutSpecksd(MapTransform):
         return d
 
 
-class _OfImage(MapTransform):
-    """A change of ``keys`` that follows from the image they belong to, ``reference``."""
-
-    def __init__(self, keys: KeysCollection, reference: str = "image") -> None:
-        super().__init__(keys)
-        self.reference = reference
-
-
-class OffCanvasd(_OfImage):
-    """(C, size, size) to (C, W, H), where the size of the image before its canvas is told by its trace.
+class OffCanvasd(MapTransform):
+    """(C, size, size) to (C, W, H), where the trace of ``image`` tells its size before the canvas.
 
     MONAI's ``Invertd`` sets flags of the preprocessing while it inverts, so threads that share one would disturb each
     other, and it copies all metadata first.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give every item the size, and the metadata, of the reference."""
+        """Give every item the size, and the metadata, of the image."""
         d = dict(data)
-        image = d[self.reference]
+        image = d["image"]
         trace = next(step for step in reversed(image.applied_operations) if step[TraceKeys.CLASS_NAME] == "FitCanvasd")
         width, height = map(int, trace[TraceKeys.ORIG_SIZE])
         for key in self.key_iterator(d):
@@ -96,16 +88,16 @@ class LikeliestClassd(MapTransform):
         return d
 
 
-class ImageShaped(_OfImage):
-    """(1, W, H) classes to uint8 of the file's own number of axes.
+class ImageShaped(MapTransform):
+    """(1, W, H) classes to uint8 of as many axes as the file of ``image`` has.
 
-    MONAI Label compares a result's axes with the reference's and writes a PNG of one row if they differ.
+    MONAI Label compares a result's axes with the image's and writes a PNG of one row if they differ.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Drop the channel, and keep a third axis of length 1 where the reference has one."""
+        """Drop the channel, and keep a third axis of length 1 where the image has one."""
         d = dict(data)
-        image = d[self.reference]
+        image = d["image"]
         shape = image.meta.get("spatial_shape", ()) if isinstance(image, MetaTensor) else ()
         for key in self.key_iterator(d):
             mask = d[key].to(torch.uint8)
