@@ -140,7 +140,7 @@ def _quiet() -> Iterator[None]:
     """Leave the lines that a training logs about itself to trainings a person started."""
     loggers = [
         logging.getLogger(name)
-        for name in ("bundle.segmentation.warm_start", "bundle.segmentation.self_training", "ignite", "monai")
+        for name in ("bundle.warm_start", "bundle.segmentation.self_training", "ignite", "monai")
     ]
     levels = [found.level for found in loggers]
     for found in loggers:
