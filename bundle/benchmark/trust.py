@@ -30,7 +30,7 @@ CLEAN, OTHER = "clean", "other modality"
 SIGNS = {"confidence": 1.0, "head_agreement": 1.0, "entropy": -1.0, "out_of_domain": -1.0}  # 1: higher is better
 KEPT = (0.95, 0.9, 0.8, 0.7)  # shares of the images that a ward may want masks of without a look
 WORST = 0.1  # share of the images that count as failures
-BOOTSTRAP_DRAWS = 1000  # the end points of a 95 % interval then move by a few percent of its width
+BOOTSTRAP_DRAWS = 1000  # of a rank correlation each; the ends of a 95 % interval then err by 2 % of its width
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # (C, W, H) in 0..1 on the canvas to the same, in steps that a person sees at a glance.
