@@ -71,15 +71,15 @@ def take_inventory(
     if frames not in FRAMES:
         raise ValueError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     mask_files = masks.files(tree.root) if masks is not None else []
-    candidates = _find_images(tree, modality, quarantine, mask_files=set(mask_files))
+    candidates = find_images(tree, modality, quarantine, mask_files=set(mask_files))
     if frames == "all":
         candidates = [image for path in candidates for image in dicom.frames_of(path)]
-    doubtful = _namesakes(candidates) if for_inference else candidates
+    doubtful = namesakes(candidates) if for_inference else candidates
     sizes = _decode_images(doubtful, tree, modality, quarantine)
     kept = sorted(set(candidates) - (set(doubtful) - set(sizes)), key=_in_order)
     twins: dict[Path, Path] = {}
     if not for_inference:
-        kept = _without_companions(kept, tree, quarantine)
+        kept = without_companions(kept, tree, quarantine)
         kept, twins = _without_copies(kept, tree, quarantine)
     entries = _identified(kept, tree, pseudonyms, group, quarantine)
     if not entries:
@@ -107,7 +107,7 @@ def _suffixes(modality: Modality) -> tuple[str, ...]:
     return (*pictures.SUFFIXES, *dicom.SUFFIXES, *nifti.SUFFIXES)
 
 
-def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *, mask_files: set[Path]) -> list[Path]:
+def find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *, mask_files: set[Path]) -> list[Path]:
     """Files that are, or claim to be, images of the modality. Other files are none of our business, but counted."""
     found, other = [], 0
     for path in tree.files(quarantine):
@@ -134,7 +134,7 @@ def _find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *,
     return sorted(found)
 
 
-def _namesakes(paths: Sequence[Path]) -> list[Path]:
+def namesakes(paths: Sequence[Path]) -> list[Path]:
     """Paths that differ in their suffix alone, and so have one id."""
     stems = [strip_suffix(path.as_posix()) for path in paths]
     shared = Counter(stems)
@@ -185,7 +185,7 @@ def _ids_by_name(
     return {name: identifier for name, identifier in ids.items() if len(owners[name]) < 2}
 
 
-def _without_companions(paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine) -> list[Path]:
+def without_companions(paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine) -> list[Path]:
     """What is no picture that came along with an image: a preview beside its DICOM file, a mask, superpixels.
 
     A preview has no patient, so it could lie on both sides of a split. Of masks only what has few grey values is taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import requests
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
@@ -27,6 +29,7 @@ from bundle.label.models import PackagedModel
 from bundle.label.plan import Plan
 from bundle.label.pool import RankedPool
 from bundle.label.scoring import RankPool, ScoreUncertainty, pool_images
+from bundle.label.server import ADDRESS
 from bundle.label.strategies import all_strategies
 from bundle.label.training import FineTuneTask
 from bundle.label.uploads import Refused, gone_if_refused
@@ -35,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 RANKING = "coldstart"
 UNCERTAINTY = "uncertainty"
+ANSWER_SECONDS = 600.0  # the server may be at an image's first drawing, which loads the model
 
 
 class ColdStartApp(MONAILabelApp):
@@ -121,12 +125,19 @@ class ColdStartApp(MONAILabelApp):
             return dict(super().infer(request, store))
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Train a model; afterwards the images without label are scored under it."""
-        self._known_trainer(request.get("model"))
+        """Train a model; afterwards the images without label are scored under it.
+
+        Raises:
+            Refused: there is no such model, or a value of the request cannot be.
+        """
+        model = request.get("model")
+        self._known_trainer(model)
         try:
-            return dict(super().train(request))
+            trained = dict(self._trainers[model](copy.deepcopy(request), self.datastore()))
         except ValueError as error:
             raise Refused(400, str(error)) from None
+        self._score_anew()
+        return trained
 
     def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run a scoring method."""
@@ -153,6 +164,24 @@ class ColdStartApp(MONAILabelApp):
         """A label is in: nobody needs to keep the image any longer."""
         self.pool.leases.give_back(image_id)
         super().on_save_label(image_id, label_id)
+
+    def _score_anew(self) -> None:
+        """Ask for scores under a new model. The model stands without them, and the next image served asks again."""
+        if not self._auto_update_scoring:
+            return
+        try:
+            self.async_scoring(None)
+        except Exception as error:  # such as a server that this background task does not reach
+            logger.warning("the images are not scored anew until the next one is served: %s", type(error).__name__)
+
+    def _local_request(self, url: str, params: dict[str, Any] | None, action: str) -> Any:
+        """What a background task asks of its server, at the server's address; the parent knows the loopback alone."""
+        address = os.environ.get(ADDRESS, f"http://127.0.0.1:{settings.MONAI_LABEL_SERVER_PORT}")
+        answer = requests.post(f"{address}{url}", json=params or {}, timeout=ANSWER_SECONDS)
+        if answer.status_code != 200:
+            logger.error("%s is not started: the server answers %d", action, answer.status_code)
+            return None
+        return answer.json()
 
     def _known_trainer(self, model: str | None) -> None:
         if model not in self._trainers:

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import image_size
+from bundle.label.archived_images import ArchivedImages, is_one_object
 from bundle.label.archived_labels import ArchivedLabel, ArchivedLabels
 from bundle.label.dicomweb import ArchiveClient, Series, Unreachable
 from bundle.label.notes import Notes
 from bundle.label.uploads import Refused, check_label, check_tag, gone_if_refused
 from bundle.run.atomic import atomic_file
 from bundle.segmentation.dicom_seg import segmentation_object
-from bundle.segmentation.dicom_source import save
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ class Archive(Datastore):
     """Images of an archive. An image is a series of one object, and its id the SeriesInstanceUID.
 
     An image has a final label when a segmentation in the archive refers to its series, holds a label of the modality
-    and was drawn or corrected by a person (no AUTOMATIC segment), whatever program has written it. Of several the one
-    written last counts. Labels of other tags stay on this machine.
+    and was drawn or corrected by a person (no AUTOMATIC segment), whatever program has written it, on the object that
+    the series has. Of several the one written last counts, and one that was submitted here counts more than those that
+    were there then. Labels of other tags stay on this machine.
 
     Args:
         client: the archive.
@@ -61,7 +63,8 @@ class Archive(Datastore):
         self._search = dict(search)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        self._archived = ArchivedLabels(client, self._folder / "labels" / FINAL, modality)
+        self._copies = ArchivedImages(client, self._folder / "images")
+        self._archived = ArchivedLabels(client, self._folder / "labels" / FINAL, modality, self._copies)
         self._notes = Notes(self._folder / "notes.json")
         # One request of a client asks for the same list many times.
         self._recent: TTLCache = TTLCache(maxsize=8, ttl=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
@@ -89,21 +92,23 @@ class Archive(Datastore):
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:  # noqa: ARG002
         """Ids of the images with a label of ``label_tag``, ``final`` where not given; sorted."""
-        return [image for image in self._images() if self.get_label_by_image_id(image, label_tag or FINAL)]
+        labelled = self._labelled(label_tag or FINAL)
+        return [image for image in self._images() if image in labelled]
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:  # noqa: ARG002
-        """Ids of the other images, sorted."""
-        labelled = set(self.get_labeled_images(label_tag))
-        return [image for image in self._images() if image not in labelled]
+        """Ids of the other images, sorted; without a series that has come to have several objects."""
+        labelled = self._labelled(label_tag or FINAL)
+        return [uid for uid, series in self._images().items() if uid not in labelled and is_one_object(series)]
 
     def datalist(self) -> list[dict[str, Any]]:
         """``image``, ``label`` and ``id`` of every image with a final label. What cannot be fetched is left out."""
         return list(self._pairs())
 
     def get_image_uri(self, image_id: str) -> str:
-        """The image's file, or the folder of a series of several objects, which no stage reads; fetched once.
+        """The image's file, or the folder of a series of several objects, which no stage reads.
 
-        Where the archive does not send it the path leads nowhere, so that one image does not stop a ranking of all.
+        It is fetched once, and again when the archive has another number of objects. Where the archive does not send it
+        the path leads nowhere, so that one image does not stop a ranking of all.
 
         Raises:
             Refused: there is no such image.
@@ -111,14 +116,11 @@ class Archive(Datastore):
         series = self._images().get(image_id)
         if series is None:
             raise Refused(404, f"there is no image {image_id!r}")
-        folder = self._folder / "images" / series.uid
-        if not folder.is_dir():
-            try:
-                self._fetch(series, folder)
-            except Unreachable as error:
-                logger.warning("an image is not fetched: %s", error.detail)
-        files = sorted(folder.glob("*.dcm"))
-        return str(files[0] if len(files) == 1 else folder)
+        try:
+            return str(self._copies.path(series))
+        except Unreachable as error:
+            logger.warning("an image is not fetched: %s", error.detail)
+            return str(self._copies.folder(series))
 
     def get_image(self, image_id: str, params: Any = None) -> io.BytesIO:  # noqa: ARG002
         """The bytes of the image's file."""
@@ -141,8 +143,7 @@ class Archive(Datastore):
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         """Tag to the id of the image's label, which is the image's."""
-        own = {path.parent.name for path in self._own_labels(image_id)}
-        return dict.fromkeys(sorted(own | ({FINAL} if image_id in self._labels() else set())), image_id)
+        return dict.fromkeys(self._tags().get(image_id, ()), image_id)
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
         """The id of the image's label of a tag; empty where there is none."""
@@ -153,7 +154,8 @@ class Archive(Datastore):
         if label_tag == FINAL:
             label = self._labels().get(label_id)
             return str(self._archived.mask(label, self._images()[label_id].study)) if label else ""
-        return next((str(path) for path in self._own_labels(label_id) if path.parent.name == label_tag), "")
+        own = self._own_labels().get(label_id, ())
+        return next((str(path) for path in own if path.parent.name == label_tag), "")
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO:  # noqa: ARG002
         """The bytes of a label's file."""
@@ -206,7 +208,7 @@ class Archive(Datastore):
         check_tag(label_tag)
         if label_tag == FINAL:
             raise Refused(403, f"DICOMweb removes nothing; remove the segmentation of {label_id!r} in the archive")
-        for path in self._own_labels(label_id):
+        for path in self._own_labels().get(label_id, ()):
             if path.parent.name == label_tag:
                 path.unlink()
 
@@ -221,15 +223,19 @@ class Archive(Datastore):
 
     def status(self) -> dict[str, Any]:
         """Counts of images and of labels."""
-        tags = [tag for image in self._images() for tag in self.get_labels_by_image_id(image)]
-        counts = {tag: tags.count(tag) for tag in sorted(set(tags))}
-        return {"total": len(self._images()), "completed": counts.get(FINAL, 0), "label_tags": counts}
+        images, tags = self._images(), self._tags()
+        counts = Counter(tag for image in images for tag in tags.get(image, ()))
+        return {"total": len(images), "completed": counts[FINAL], "label_tags": dict(sorted(counts.items()))}
 
     def json(self) -> dict[str, Any]:
         """Every image with its information and the tags of its labels."""
+        tags = self._tags()
         return {
             "objects": {
-                image: {"image": {"info": self.get_image_info(image)}, "labels": self.get_labels_by_image_id(image)}
+                image: {
+                    "image": {"info": self.get_image_info(image)},
+                    "labels": dict.fromkeys(tags.get(image, ()), image),
+                }
                 for image in self._images()
             }
         }
@@ -253,15 +259,6 @@ class Archive(Datastore):
         with atomic_file(self._folder / "labels" / tag / f"{image_id}{suffix}") as temporary:
             shutil.copyfile(file, temporary)
 
-    def _fetch(self, series: Series, folder: Path) -> None:
-        """Copy a series' objects, all or none; their names are numbers, since a header is not to be trusted."""
-        waiting = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(waiting, ignore_errors=True)
-        for number, dataset in enumerate(self._client.objects(series), start=1):
-            save(dataset, waiting / f"{number:04d}.dcm")
-        if waiting.is_dir() and not folder.is_dir():
-            waiting.replace(folder)
-
     def _pairs(self) -> Iterator[dict[str, Any]]:
         for image, label in self._labels().items():
             try:
@@ -271,9 +268,27 @@ class Archive(Datastore):
                 continue
             yield {"id": image, "image": self.get_image_uri(image), "label": str(mask)}
 
-    def _own_labels(self, image: str) -> list[Path]:
-        """Files of the image's labels that are not in the archive."""
-        return [path for path in self._folder.glob("labels/*/*") if strip_suffix(path.name) == image]
+    def _labelled(self, tag: str) -> set[str]:
+        """Ids of the images with a label of a tag."""
+        if tag == FINAL:
+            return set(self._labels())
+        own = self._own_labels()
+        return {image for image, files in own.items() if tag in {path.parent.name for path in files}}
+
+    def _tags(self) -> dict[str, list[str]]:
+        """Image to the tags of its labels, sorted."""
+        found = {image: {path.parent.name for path in files} for image, files in self._own_labels().items()}
+        for image in self._labels():
+            found.setdefault(image, set()).add(FINAL)
+        return {image: sorted(tags) for image, tags in found.items()}
+
+    def _own_labels(self) -> dict[str, list[Path]]:
+        """Image to the files of its labels that are not in the archive; one listing, whatever number of images."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self._folder.glob("labels/*/*")):
+            if path.parent.name != FINAL:  # that folder has copies of what is in the archive, under other names
+                found.setdefault(strip_suffix(path.name), []).append(path)
+        return found
 
 
 def _bytes(path: str, kind: str, identifier: str) -> io.BytesIO:

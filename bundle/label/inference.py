@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,21 @@ from monai.data.meta_tensor import MetaTensor
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.transform.writer import Writer
 
+from bundle.data import nifti, nrrd
+from bundle.data.masks import LOSSY_SUFFIXES
 from bundle.data.pictures import SUFFIXES as PICTURES
 from bundle.data.pictures import UnreadableImage
 from bundle.label.models import PackagedModel
 from bundle.label.uploads import Refused
 from bundle.numerics import prepare_network
 from bundle.segmentation.prediction import result_suffix
+
+# What ITK, which writes the results, knows of these formats; a lossy one would come back as a label with blurred edges.
+RESULTS: dict[str, tuple[str, ...]] = {
+    **{suffix: ("uint8",) for suffix in PICTURES if suffix not in LOSSY_SUFFIXES},
+    **dict.fromkeys((*nifti.SUFFIXES, *nrrd.SUFFIXES), ("uint8", "int16", "uint16", "float32")),
+    ".png": ("uint8", "uint16"),
+}
 
 
 class PredrawTask(BundleInferTask):
@@ -35,11 +45,13 @@ class PredrawTask(BundleInferTask):
         """Segment ``request["image"]``.
 
         Raises:
-            Refused: the model is not trained yet, another weight file is asked for, or the image cannot be read.
+            Refused: the model is not trained yet, another weight file or a result that cannot be is asked for, or the
+                image cannot be read.
         """
         asked = request.get("model_filename")
         if asked and asked not in (self._model.model.name, [self._model.model.name]):
             raise Refused(400, f"model_filename must be {self._model.model.name}, got {asked!r}")
+        check_result(request, result_suffix(self._model.modality))
         if not self._model.is_trained:
             raise Refused(409, f"{self._model.root.name} has no trained model yet: label some images, then train")
         try:
@@ -70,3 +82,18 @@ class PredrawTask(BundleInferTask):
     def _get_network(self, device: str, data: Any) -> Any:
         """The network laid out in memory as in every stage: another layout sums in another order."""
         return prepare_network(super()._get_network(device, data), torch.device(device))
+
+
+def check_result(request: Mapping[str, Any], default: str) -> None:
+    """Refuse a result in a format or of a type of numbers that cannot be written without loss.
+
+    Args:
+        request: may name ``result_extension`` and ``result_dtype``.
+        default: suffix where it names none.
+    """
+    suffix = request.get("result_extension") or default
+    if not isinstance(suffix, str) or suffix not in RESULTS:
+        raise Refused(400, f"result_extension must be one of {', '.join(RESULTS)}, got {suffix!r}")
+    dtype, allowed = request.get("result_dtype"), RESULTS[suffix]
+    if dtype and not (isinstance(dtype, str) and dtype in allowed):
+        raise Refused(400, f"result_dtype of a {suffix} file must be one of {', '.join(allowed)}, got {dtype!r}")

@@ -48,6 +48,12 @@ class Leases:
             self._write()
         return chosen
 
+    def renew(self, image: str) -> None:
+        """Start the time of a lease anew: somebody is at the image, who may draw longer than a lease lasts."""
+        if image in self._held:
+            self._held[image] = (self._held[image][0], self._clock())
+            self._write()
+
     def give_back(self, image: str) -> None:
         """End the lease of ``image``, if there is one: it is labelled now, or set aside."""
         if self._held.pop(image, None) is not None:

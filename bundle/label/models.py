@@ -75,9 +75,14 @@ class PackagedModel:
         return _state(self.model, self.model.stat().st_mtime_ns)[0]
 
     @property
+    def last_record(self) -> Path:
+        """Record of the last training here that ended; unlike ``run.json`` it outlasts the start of another one."""
+        return self.training / "trained.json"
+
+    @property
     def is_trained_here(self) -> bool:
         """Whether a training in the server has ended."""
-        return (self.training / "run.json").is_file()
+        return self.last_record.is_file()
 
 
 @functools.lru_cache(maxsize=16)

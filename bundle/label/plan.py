@@ -18,7 +18,7 @@ class Plan:
     """The ranking that is served, and the rules of serving.
 
     Attributes:
-        strategy: what ranks the pool, a name of ``coldstart select_samples --strategy list``.
+        strategy: what ranks the pool, a name of ``coldstart select_samples --strategy help``.
         options: of the strategy.
         budget: images that a strategy which is not nested ranks; ``coldstart`` ranks those after them.
         criterion: what ``uncertainty`` goes by, a name of ``coldstart score_uncertainty --criterion help``.

@@ -52,6 +52,7 @@ command goes on with them.
 
 # Of an archive, which holds more kinds than a folder that was chosen to be annotated.
 SEARCHED = {"radiograph": "CR,DX", "picture": "XC,DMS"}
+ADDRESS = "COLDSTART_LABEL_ADDRESS"  # the variable that tells background tasks where their server is
 HOST = "127.0.0.1"  # MONAI Label asks nobody for a password unless told to: docs/how-to/monai-label.md
 START_SECONDS = 600  # imports alone take a minute on a busy machine
 STOP_SECONDS = 10  # for open requests; what is still there then is killed
@@ -111,7 +112,7 @@ def lay_out(args: argparse.Namespace) -> App:
         raise ValueError(f"--studies must be a folder of images or an http address, got {args.studies}")
     studies = args.studies if remote else str(Path(args.studies).resolve())
     given = {name: file_fingerprint(path) for name, path in (("ssl", args.weights), ("model", args.model)) if path}
-    request = {"studies": studies, "modality": [Path(m).stem for m in args.modality], "weights": given}
+    request = {"studies": studies, "modality": _fingerprints(args.modality), "weights": given}
     try:
         folder = claim_folder(Path(args.out).resolve(), request, overwrite=False)
     except OutputExists:
@@ -135,6 +136,7 @@ def serve(app: App, *, host: str, port: int) -> int:
         0 when it was stopped, else the server's exit code.
     """
     command = [str(Path(sys.executable).with_name("monailabel")), "start_server"]
+    address = f"http://{host}:{port}"
     command += ["--app", str(app.folder), "--studies", app.studies, "--host", host, "--port", str(port)]
     for name, value in app.conf.items():
         command += ["--conf", name, value]
@@ -145,14 +147,14 @@ def serve(app: App, *, host: str, port: int) -> int:
         # A session of its own: trainings are the server's children, and all end together.
         process = subprocess.Popen(
             command,
-            env=environment(app.folder, app.search),
+            env=environment(app.folder, app.search, address),
             cwd=app.folder / "bin",  # an id that is a file's name here would be taken for that file
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        return _watch(process, f"http://{host}:{port}", app.folder / "logs" / "server.log", stopped)
+        return _watch(process, address, app.folder / "logs" / "server.log", stopped)
     finally:
         _end(process)
 
@@ -179,7 +181,7 @@ def _watch(process: subprocess.Popen[bytes], address: str, log: Path, stopped: S
     return process.returncode or 1
 
 
-def environment(folder: Path, search: Mapping[str, str]) -> dict[str, str]:
+def environment(folder: Path, search: Mapping[str, str], address: str) -> dict[str, str]:
     """The variables of the server's process."""
     paths = [str(bundle_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
     defaults = {
@@ -197,6 +199,7 @@ def environment(folder: Path, search: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "TMPDIR": str(folder / "tmp"),  # uploads; the app reads no other file that a client names
         "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
+        ADDRESS: address,
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -249,6 +252,23 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _fingerprints(modalities: Sequence[str]) -> list[str]:
+    """What tells modalities apart: the name, and of a YAML file of one's own its content, too.
+
+    Raises:
+        ValueError: two of one name, which would share a package.
+    """
+    names = [load_modality(modality).name for modality in modalities]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--modality must name each modality once, and files of different names; got {modalities}")
+    return [f"{Path(m).stem} {file_fingerprint(m)}" if _is_own(m) else m for m in modalities]
+
+
+def _is_own(modality: str) -> bool:
+    """Whether a modality is a file of one's own."""
+    return Path(modality).suffix in (".yaml", ".yml")
+
+
 def _package(modality: str, folder: Path, weights: str | None, model: str | None) -> str:
     """Package ``modality`` into ``folder`` unless it is there, and return the bundle's name."""
     name = f"coldstart_{Path(modality).stem}_segmentation"
@@ -256,7 +276,7 @@ def _package(modality: str, folder: Path, weights: str | None, model: str | None
         argv = ["--modality", modality, "--out", str(folder)]
         if weights:
             argv += ["--ssl-weights", str(Path(weights).resolve())]
-        if not model and Path(modality).suffix in (".yaml", ".yml"):  # no weights ship for a modality of one's own
+        if not model and _is_own(modality):  # no weights ship for a modality of one's own
             model = str(write_stand_in(folder.parent / "untrained.pt", modality, weights))
         if model:
             argv += ["--model", str(Path(model).resolve())]

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from bundle.data.datalist import entries_from
 from bundle.label.models import PackagedModel
 from bundle.label.scoring import pool_images
 from bundle.label.uploads import Refused, check_label
+from bundle.run.atomic import write_text
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import FILE_NAME
 from bundle.run.seeds import derive_seed
@@ -74,12 +76,8 @@ class TrainingRequest:
         fields = (("max_epochs", "epochs", int), ("val_split", "validation", float), ("seed", "seed", int))
         for name, field, kind in fields:
             if plain.get(name) is not None:
-                value = plain[name]
-                try:
-                    given[field] = kind(value)
-                except (TypeError, ValueError):
-                    raise ValueError(f"{name} must be a number, got {value!r}") from None
-                _require(given[field] == float(value), name, "a whole number", value)
+                given[field] = kind(_finite(name, plain[name]))
+                _require(given[field] == float(plain[name]), name, "a whole number", plain[name])
         if plain.get("pretrained") is False:
             given["start"] = "random"
         elif plain.get("start"):
@@ -126,6 +124,7 @@ class FineTuneTask(TrainTask):
             ValueError: a value of the request is out of range, or there is no label that can be used.
         """
         asked = TrainingRequest.from_request(request)
+        self._keep_record()
         entries = self._usable(entries_from(datastore.datalist(), labelled=True))
         entries.sort(key=lambda entry: derive_seed(asked.seed, "label", "validation", entry["id"]))
         held_out = round(asked.validation * len(entries)) if len(entries) > 1 else 0
@@ -144,7 +143,14 @@ class FineTuneTask(TrainTask):
             overrides |= self._taught(datastore, asked)
         logger.info("training on %d labels from %s", len(entries) - held_out, overrides.get("ssl_weights", "scratch"))
         run_workflow("train", overrides, root=self._model.root)
+        self._keep_record()
         return {"training": len(entries) - held_out, "validation": held_out}
+
+    def _keep_record(self) -> None:
+        """Keep the record of a training that has ended: the next one removes it, and may be killed before it ends."""
+        record = self._model.training / FILE_NAME
+        if record.is_file():
+            write_text(self._model.last_record, record.read_text(encoding="utf-8"))
 
     def _start(self, asked: str) -> dict[str, str]:
         """The overrides that set what the training starts from."""
@@ -185,6 +191,16 @@ class FineTuneTask(TrainTask):
                 f"there is no label to train on ({len(entries)} found, {aside.summary()}): submit some, then train"
             )
         return kept
+
+
+def _finite(name: str, value: Any) -> float:
+    """A number of a request; JSON as Python reads it knows ``Infinity`` and ``NaN``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+    _require(math.isfinite(number), name, "a finite number", value)
+    return number
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

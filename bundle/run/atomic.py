@@ -41,6 +41,30 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As :func:`atomic_file`, for a file that must not be there yet: none is replaced, whoever makes it meanwhile.
+
+    Raises:
+        FileExistsError: it is there, or something that the file system takes for the same name.
+    """
+    target = Path(path)
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            try:
+                os.link(temporary, target)  # unlike a rename it never replaces
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links: an empty file holds the name
+                target.touch(exist_ok=False)
+                temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def atomic_folder(
     path: str | os.PathLike[str], *, overwrite: bool = False, mark: str = "run.json", stage: str | None = None
 ) -> Iterator[Path]:

@@ -83,3 +83,14 @@ def test_no_image_is_with_two_annotators_at_a_time(tmp_path_factory, asked):
         owner, since = held.get(image, (who, -1e9))
         assert (owner == who and who) or clock.now - since >= 300
         held[image] = (who, clock.now)
+
+
+def test_whoever_draws_for_long_keeps_the_image(tmp_path):
+    clock = Clock()
+    desk = leases(tmp_path, clock)
+    desk.take(IMAGES[:1], "a")
+    for clock.now in (9 * 60, 18 * 60):
+        desk.renew("img_0")
+    desk.renew("never taken")
+    clock.now = 27 * 60
+    assert desk.take(IMAGES[:1], "b") is None and leases(tmp_path, clock).take(IMAGES[:2], "b") == "img_1"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bundle.label.models import PackagedModel
-from bundle.label.server import App, environment, free_port, lay_out, parser
+from bundle.label.server import ADDRESS, App, environment, free_port, lay_out, parser
 from bundle.network import UNet
 from bundle.weights import save_weights
 
@@ -45,7 +45,8 @@ def test_the_folder_is_an_app_with_the_model_and_the_code_it_runs_on_is_this_one
     assert "ColdStartApp" in (app.folder / "main.py").read_text()
     model = PackagedModel.load(app.folder / "model" / name)
     assert model.modality.labels == ("spot",) and Path(model.modality_setting).is_relative_to(app.folder)
-    variables = environment(app.folder, app.search)
+    variables = environment(app.folder, app.search, "http://10.0.0.7:8000")
+    assert variables[ADDRESS] == "http://10.0.0.7:8000"
     assert variables["PYTHONPATH"].startswith(str(repository)) and variables["TMPDIR"] == str(app.folder / "tmp")
     assert "*.dcm" in json.loads(variables["MONAI_LABEL_DATASTORE_FILE_EXT"])
 
@@ -69,6 +70,24 @@ def test_a_folder_of_other_studies_is_refused(place):
     laid_out(place)
     with pytest.raises(ValueError, match=r"belongs to a server of other studies.*give another --out"):
         laid_out(place, studies="other")
+
+
+def test_a_modality_of_one_s_own_that_was_edited_is_another_one(place):
+    app = laid_out(place)
+    (place / "spots.yaml").write_text(SPOTS.replace("spot]", "naevus]"))
+    with pytest.raises(ValueError, match=r"belongs to a server of other studies, modalities.*give another --out"):
+        laid_out(place)
+    assert PackagedModel.load(app.folder / "model" / "coldstart_spots_segmentation").modality.labels == ("spot",)
+    (place / "spots.yaml").write_text(SPOTS)
+    laid_out(place)
+
+
+def test_two_modalities_of_one_name_are_refused(place):
+    (place / "more").mkdir()
+    (place / "more" / "spots.yaml").write_text(SPOTS.replace("spot]", "naevus]"))
+    with pytest.raises(ValueError, match="each modality once, and files of different names"):
+        laid_out(place, "--modality", str(place / "more" / "spots.yaml"))
+    assert not (place / "out").exists()
 
 
 @pytest.mark.parametrize(

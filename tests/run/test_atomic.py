@@ -17,6 +17,7 @@ from bundle.run.atomic import (
     OutputExists,
     atomic_file,
     atomic_folder,
+    atomic_new_file,
     retire_folder,
     write_csv,
     write_json,
@@ -58,6 +59,19 @@ def test_an_exception_leaves_the_old_file_and_no_temporary(tmp_path, written, ol
         raise Interrupted
     assert names(tmp_path) == (["weights.pt"] if old else [])
     assert old is None or target.read_text() == old
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_new_file_takes_the_place_of_none(tmp_path, monkeypatch, hard_links):
+    if not hard_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no links here")))
+    for attempt in ("first", "second"):
+        try:
+            with atomic_new_file(tmp_path / "out.txt") as temporary:
+                temporary.write_text(attempt)
+        except FileExistsError:
+            assert attempt == "second"
+    assert (tmp_path / "out.txt").read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["out.txt"]
 
 
 def test_a_writer_that_writes_nothing_is_an_error_and_the_old_file_stays(tmp_path):

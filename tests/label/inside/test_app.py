@@ -1,0 +1,63 @@
+"""What the app does around its tasks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from fastapi import HTTPException
+
+from bundle.label.app import ColdStartApp
+from bundle.label.server import ADDRESS
+
+
+@pytest.fixture
+def app(monkeypatch) -> ColdStartApp:
+    """An app as in the process of a training, whose only trainer is done at once."""
+    made = ColdStartApp.__new__(ColdStartApp)
+    made._trainers = {"model": lambda request, datastore: {"training": request["labels"]}}  # noqa: ARG005
+    made._datastore, made._auto_update_scoring, made._server_mode = None, True, False
+    made._scoring_methods = {"coldstart": None}
+    monkeypatch.setattr(ColdStartApp, "_stale", lambda _: iter(["coldstart"]))
+    return made
+
+
+def test_a_training_has_succeeded_where_its_server_cannot_be_told_to_score_anew(app, monkeypatch, caplog):
+    monkeypatch.setenv(ADDRESS, "http://127.0.0.1:1")
+    with caplog.at_level(logging.WARNING):
+        assert app.train({"model": "model", "labels": 3}) == {"training": 3}
+    assert "not scored anew" in caplog.text
+
+
+def test_a_training_asks_its_server_for_scores_at_the_address_it_listens_on(app, monkeypatch):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.2", 0), Handler) as server:  # MONAI Label itself asks at 127.0.0.1
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(ADDRESS, f"http://127.0.0.2:{server.server_port}")
+        app.train({"model": "model", "labels": 3})
+        server.shutdown()
+    assert asked == [("/scoring/coldstart", {})]
+
+
+def test_a_value_that_cannot_be_is_a_refusal_and_nothing_is_scored(app, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise ValueError("max_epochs must be more")
+
+    app._trainers = {"model": refuse}
+    monkeypatch.setattr(ColdStartApp, "async_scoring", lambda *_: pytest.fail("scored"))
+    with pytest.raises(HTTPException, match="max_epochs must be more"):
+        app.train({"model": "model"})
