@@ -45,7 +45,8 @@ class Embeddings:
 
     Raises:
         ValueError: the counts differ, an id repeats, is empty or has a line break, the vectors are not 2D floating
-            point, or a row has an entry that is NaN, infinite or beyond ±1e15 (the id is named).
+            point, a row has an entry that is NaN, infinite or beyond ±1e15, or float32 makes all of it zero (the id is
+            named).
     """
 
     ids: tuple[str, ...]
@@ -102,11 +103,15 @@ class Embeddings:
             ValueError: it holds no embeddings, and ``overwrite`` is true.
         """
         with atomic_folder(folder, overwrite=overwrite, mark=PROVENANCE_FILE) as temporary:
-            _write_vectors(temporary / VECTORS_FILE, np.ascontiguousarray(self.vectors))
-            (temporary / IDS_FILE).write_text("".join(f"{i}\n" for i in self.ids), encoding="utf-8", newline="\n")
-            text = json.dumps(dict(self.provenance), indent=2, ensure_ascii=False)
-            (temporary / PROVENANCE_FILE).write_text(text + "\n", encoding="utf-8")
+            self.write(temporary)
         return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write the files described above into a ``folder`` that is there."""
+        _write_vectors(folder / VECTORS_FILE, np.ascontiguousarray(self.vectors))
+        (folder / IDS_FILE).write_text("".join(f"{i}\n" for i in self.ids), encoding="utf-8", newline="\n")
+        text = json.dumps(dict(self.provenance), indent=2, ensure_ascii=False)
+        (folder / PROVENANCE_FILE).write_text(text + "\n", encoding="utf-8")
 
     def subset(self, ids: Iterable[str]) -> Embeddings:
         """The embeddings of ``ids``, in that order; these ones where that is all of them in their order.
@@ -205,4 +210,11 @@ def _check_entries(ids: tuple[str, ...], vectors: NDArray[Any]) -> None:
             raise ValueError(
                 f"the vector of {ids[first]!r} has an entry that is NaN, infinite or beyond ±{LARGEST_ENTRY:.0e}; "
                 f"embed that image again or take it out of the pool"
+            )
+        vanishes = block.any(axis=1) & ~block.astype(np.float32).any(axis=1)
+        if vanishes.any():
+            first = start + int(np.argmax(vanishes))
+            raise ValueError(
+                f"the vector of {ids[first]!r} must have an entry that float32 can hold, from 1e-45 on, got at most "
+                f"{np.abs(block[first - start]).max():.0e}; multiply all vectors by one large number"
             )

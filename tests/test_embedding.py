@@ -138,3 +138,11 @@ def test_a_full_disk_is_told_and_kills_nothing(monkeypatch):
     monkeypatch.setattr("bundle.embedding._MEMORY_SHARE", 0.0)
     with pytest.raises(OSError):
         empty_table(1 << 44, 4)
+
+
+def test_a_vector_that_float32_would_make_zero_is_refused_by_its_id():
+    vectors = np.array([[1.0, 2.0], [0.0, 0.0], [0.0, 1e-60]])
+    with pytest.raises(ValueError, match=r"vector of 'c' must have an entry that float32 can hold.*at most 1e-60"):
+        Embeddings(("a", "b", "c"), vectors)
+    vectors[2, 0] = 1e-40  # which float32 still tells from 0
+    assert Embeddings(("a", "b", "c"), vectors).vectors[2].any()

@@ -18,7 +18,8 @@ Turn every image of a section into the descriptor that selection works on.
   coldstart embed --datalist datalist.json --weights run/pretrain/model_ssl_pretrained.pt --out run/embeddings
 
 OUT is a folder with vectors.npy (N, D) float32, ids.txt (one id a line, in the order of the rows) and provenance.json.
-Images are clean, the network is in evaluation mode, and the order of the rows means nothing.
+Images are clean, the network is in evaluation mode, and the order of the rows means nothing. An image that cannot be
+read any more has no row; quarantine.csv names it, and the rest goes on.
 """
 
 

@@ -35,8 +35,8 @@ class RoundsPlan:
         from bundle.embedding import Embeddings
         from bundle.run.workflow import shipped_weights
         from bundle.selection import available_criteria, find_criterion, find_strategy
+        from bundle.selection.options import require_number
         from bundle.selection.query import resolve_diversity
-        from bundle.selection.strategy import require_number
 
         self.args, self.out = args, Path(args.out).absolute()
         require_least(args, rounds=0, per_round=1, weak_per_round=1, members=2)

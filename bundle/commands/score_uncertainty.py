@@ -22,8 +22,8 @@ Score every image of a section by how uncertain a fine-tuned model is of it; the
     coldstart score_uncertainty --datalist run/datalist.json --criterion ensemble --model run/train_0/model.pt \\
         --model run/train_1/model.pt --model run/train_2/model.pt --out run/uncertainty_ensemble
 
-OUT gets scores.csv (id, score, foreground, confidence), sorted by id, and run.json. An image on which the model finds
-nothing scores 1 or more, before all others. A score depends on the image, the model and the seed alone.
+OUT gets scores.csv (id, score, foreground, confidence, unseen), sorted by id, and run.json. An image on which the model
+finds nothing scores 1 or more, before all others. A score depends on the image, the model and the seed alone.
 """
 
 

@@ -81,7 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--already-labelled",
         metavar="FILE",
-        help="ids that have a label, one a line or a CSV with a column id; or 'training' for that section",
+        help="ids that have a label: one a line, a CSV with a column id, a JSON list, or a datalist such as "
+        "selection.json, of which the training section counts; or 'training' for that section of DATALIST",
     )
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="ids never to select, in the same form")
     parser.add_argument(
@@ -136,15 +137,14 @@ def _select(args: argparse.Namespace) -> int:
                 exclude=request.exclude,
                 **options,
             )
+        pool = request.pool(embeddings)
         with record.timed("look ahead"):
             further = look_ahead(embeddings, selection, labelled=request.labelled, exclude=request.exclude)
-            found = measure_sufficiency(
-                request.pool(embeddings), selection.ids, further=further, labelled=request.labelled, seed=args.seed
-            )
+            found = measure_sufficiency(pool, selection.ids, further=further, labelled=request.labelled, seed=args.seed)
         selection = dataclasses.replace(selection, diagnostics={**selection.diagnostics, "coverage": found.summary()})
         write_selection(folder, selection, request.datalist, already_labelled=request.kept())
         with record.timed("report"):
-            _write_report(folder / "report.html", selection, embeddings, request.datalist)
+            _write_report(folder / "report.html", selection, pool, request.datalist)
         record.note("selected", len(selection))
         record.note("k", selection.diagnostics.get("k"))
         record.write(folder)

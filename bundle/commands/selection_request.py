@@ -26,7 +26,7 @@ class SelectionRequest:
     Attributes:
         datalist: all images.
         section: ids of the section to select from.
-        labelled: ids that have a label and steer the choice.
+        labelled: ids that have a label and steer the choice; none that is excluded.
         exclude: ids that are never looked at.
     """
 
@@ -43,7 +43,8 @@ class SelectionRequest:
         datalist = load_datalist(args.datalist)
         section = frozenset(datalist.ids(args.section))
         exclude = excluded_ids(datalist, args.exclude, section)
-        return cls(datalist, section, frozenset(_labelled_ids(args.already_labelled, datalist)), frozenset(exclude))
+        labelled = _labelled_ids(args.already_labelled, datalist) - exclude
+        return cls(datalist, section, frozenset(labelled), frozenset(exclude))
 
     def record(self, stage: str, args: argparse.Namespace, settings: dict[str, Any]) -> RunRecord:
         """The record of the run, begun."""

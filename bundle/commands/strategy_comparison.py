@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,7 @@ from bundle.commands.selection_request import SelectionRequest
 from bundle.run.atomic import atomic_folder, write_csv, write_json
 
 if TYPE_CHECKING:
-    from bundle.selection import Selection
     from bundle.selection.comparison import Comparison
-
-logger = logging.getLogger(__name__)
 
 STAGE = "select_samples --compare"
 
@@ -34,39 +30,30 @@ def compare_strategies(args: argparse.Namespace) -> int:
     with atomic_folder(args.out, overwrite=args.overwrite, stage=STAGE) as folder:
         embeddings = request.embeddings(args, folder, record)
         budget = request.budget(args.budget, embeddings)
-        selections: list[Selection] = []
-        refused: dict[str, ValueError] = {}
+        selections = []
         for name in names:
-            try:
-                with record.timed(f"select {name}"):
-                    selections.append(
-                        select(
-                            embeddings,
-                            strategy=name,
-                            budget=budget,
-                            seed=args.seed,
-                            labelled=request.labelled,
-                            exclude=request.exclude,
-                            **options[name],
-                        )
+            with record.timed(f"select {name}"):
+                selections.append(
+                    select(
+                        embeddings,
+                        strategy=name,
+                        budget=budget,
+                        seed=args.seed,
+                        labelled=request.labelled,
+                        exclude=request.exclude,
+                        **options[name],
                     )
-            except ValueError as error:  # such as a pool too large for this one: the others can be compared
-                logger.warning("%s is left out: %s", name, error)
-                refused[name] = error
-        if not selections:
-            raise next(iter(refused.values()))
+                )
         with record.timed("compare"):
             found = compare(request.pool(embeddings), selections, labelled=request.labelled, seed=args.seed)
-        left_out = {name: str(error) for name, error in refused.items()}
         write_csv(folder / "comparison.csv", found.rows(), found.columns())
-        write_json(folder / "comparison.json", {"seed": args.seed, **found.summary(), "left_out": left_out})
+        write_json(folder / "comparison.json", {"seed": args.seed, **found.summary()})
         with record.timed("report"):
             write_comparison_report(
                 folder / "report.html",
                 comparison=found,
                 image_paths=request.datalist.image_paths(),
                 modality=request.datalist.modality,
-                left_out=left_out,
             )
         record.write(folder)
 

@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from bundle.data.modality import Modality
 from bundle.data.sampling import as_unit_range
-from bundle.embedding import Embeddings
+from bundle.embedding import PROVENANCE_FILE, Embeddings
 from bundle.network import UNet
 from bundle.numerics import prepare_network
 from bundle.run import ranks
-from bundle.run.atomic import OutputExists
+from bundle.run.atomic import OutputExists, atomic_folder
 from bundle.run.collectives import stack_on_first
+from bundle.run.quarantine import Quarantine
 from bundle.run.record import entries_fingerprint, file_fingerprint, versions
 from bundle.weights import check_settings, load_weights
 
@@ -77,10 +78,11 @@ def image_batch(
 
 
 class WriteEmbeddings:
-    """Engine handler: gathers the descriptors and writes the embeddings folder when all are there.
+    """Engine handler over batches of ``bundle.data.read_ahead.ReadAhead``: gathers the descriptors and writes them.
 
     Args:
-        folder: becomes the embeddings folder, as a whole or not at all.
+        folder: becomes the embeddings folder, as a whole or not at all, when all descriptors are there. An image that
+            cannot be read has none, and is in the folder's ``quarantine.csv`` instead.
         entries: the datalist entries, for the fingerprint of the data.
         weights: the weight file, for its fingerprint.
         settings: noted in the provenance.
@@ -118,23 +120,37 @@ class WriteEmbeddings:
         output: Any = engine.state.output
         batch: Any = engine.state.batch
         vectors = output["pred"].cpu().numpy().astype(np.float32)
-        self._ids += list(batch["id"])
+        self._ids += [item["id"] for item in batch["items"]]
         self._vectors.append(vectors)
         self._bar.update(len(vectors))
 
-    def _write(self, _: Engine) -> None:
+    def _write(self, engine: Engine) -> None:
         self._bar.close()
-        vectors = np.concatenate(self._vectors)
+        unreadable: Quarantine = engine.data_loader.aside  # type: ignore[attr-defined]
         if ranks.repeats(len(self.entries)):
-            self._ids, vectors = [], vectors[:0]
-        self._save(ranks.gather_items(self._ids), stack_on_first(vectors))
+            self._ids, self._vectors, unreadable.rows = [], [], []
+        ids = ranks.gather_items(self._ids)
+        unreadable.rows = ranks.gather_items(unreadable.rows)
+        if not ids:
+            first = unreadable.rows[0]
+            raise ValueError(
+                f"none of the {len(unreadable)} images can be read, the first is {first['path']}: {first['reason']}"
+            )
+        self._save(ids, stack_on_first(self._own_rows()), unreadable)
+
+    def _own_rows(self) -> np.ndarray:
+        """Descriptors (n, D) of this process, also where it could read none of its images."""
+        dimensions = max(ranks.gather_items([vectors.shape[1] for vectors in self._vectors[:1]]))
+        return np.concatenate([np.empty((0, dimensions), np.float32), *self._vectors])
 
     @ranks.only_first
-    def _save(self, ids: list[str], vectors: np.ndarray) -> None:
+    def _save(self, ids: list[str], vectors: np.ndarray, unreadable: Quarantine) -> None:
         provenance = {
             "weights": file_fingerprint(self.weights),
             "data": entries_fingerprint(self.entries),
             "settings": self.settings,
             "versions": versions(),
         }
-        Embeddings(tuple(ids), vectors, provenance).save(self.folder, overwrite=self.overwrite)
+        with atomic_folder(self.folder, overwrite=self.overwrite, mark=PROVENANCE_FILE) as temporary:
+            Embeddings(tuple(ids), vectors, provenance).write(temporary)
+            unreadable.write(temporary, becomes=self.folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bundle.report.blocks import Beside, Block, Note, Section, Table, chart
+from bundle.report.blocks import Beside, Block, Section, Table, chart
 from bundle.report.curves import coverage_against_typicality, coverage_comparison
 from bundle.report.montage import selection_montage
 from bundle.selection import find_strategy
@@ -24,13 +24,11 @@ class ComparisonPart:
         comparison: the figures.
         image_paths: id to file.
         modality: how to read the files.
-        left_out: strategy that could not select to the reason.
     """
 
     comparison: Comparison
     image_paths: Mapping[str, Path]
     modality: Any
-    left_out: Mapping[str, str]
 
     def sections(self) -> list[Section]:
         """Figures, overlap, images."""
@@ -45,7 +43,7 @@ class ComparisonPart:
         images.add(self._montages)
         return [figures, overlap, images]
 
-    def _figures(self) -> Iterator[Block]:
+    def _figures(self) -> Table:
         *rows, random = self.comparison.rows()
         cells = [
             [
@@ -65,7 +63,7 @@ class ComparisonPart:
             for name, digits in (("mean_distance", 3), ("largest_distance", 3), ("typicality", 2))
         )
         cells.append([f"{draws} random draws", "mean ± standard deviation", "yes", mean, "", largest, typicality])
-        yield Table(
+        return Table(
             ["strategy", "good for", "nested", "mean distance", "to random", "largest distance", "typicality"],
             cells,
             "Distances are those of an image of the pool to the nearest chosen one, relative to the mean distance to "
@@ -75,8 +73,6 @@ class ComparisonPart:
             "gives the better model is known after training, not from this page.",
             text_columns=2,
         )
-        for name, reason in self.left_out.items():
-            yield Note(f"{name} is left out: {reason}.", muted=True)
 
     def _charts(self) -> Block:
         found = self.comparison

@@ -64,7 +64,7 @@ def write_selection_report(
     Args:
         path: the page; an older one is replaced.
         selection: of :func:`bundle.selection.select`.
-        embeddings: that the selection was made on.
+        embeddings: of the pool that the selection was made from, without what was excluded.
         image_paths: id to file; an id without one is a gap in the montage.
         modality: how to read the files.
 
@@ -91,7 +91,6 @@ def write_comparison_report(
     comparison: Comparison,
     image_paths: Mapping[str, Path],
     modality: str | os.PathLike[str] | Modality,
-    left_out: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of several selections of one pool beside each other.
 
@@ -100,14 +99,13 @@ def write_comparison_report(
         comparison: of :func:`bundle.selection.comparison.compare`.
         image_paths: id to file; an id without one is a gap in the montage.
         modality: how to read the files.
-        left_out: strategy that could not select to the reason.
 
     Returns:
         Path of the page.
     """
     from bundle.report.comparison_part import ComparisonPart  # brings the strategies along
 
-    part = ComparisonPart(comparison, image_paths, modality, left_out or {})
+    part = ComparisonPart(comparison, image_paths, modality)
     page = render_page(
         title=f"Comparison: {len(comparison.measured)} ways to choose {comparison.budget} images",
         lead=f"Out of {comparison.candidates} that can be chosen. Nothing is selected: take one and select by it.",

@@ -26,7 +26,7 @@ class SelectionPart:
     Attributes:
         rows: in rank order, each with ``rank`` and ``id``.
         diagnostics: of the selection; keys that are absent leave their figure out.
-        embeddings: that the selection was made on, or None.
+        embeddings: of the pool that the selection was made from, or None.
         image_paths: id to file.
         modality: how to read the files; None where it is not known.
         seed: of the random draws that the coverage is compared with.

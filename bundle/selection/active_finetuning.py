@@ -12,7 +12,8 @@ from scipy.sparse import csr_array
 from tqdm import tqdm
 
 from bundle.selection.farthest_point import farthest_point_sampling
-from bundle.selection.strategy import Pick, Pool, Ranking, require_choice, require_number, require_whole, strategy
+from bundle.selection.options import require_choice, require_number, require_whole
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 from bundle.selection.threads import one_thread_each
 
 STARTS = ("random", "fps")

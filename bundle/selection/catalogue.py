@@ -17,7 +17,7 @@ USUAL = 120  # where there is no terminal to ask
 _GAP = "  "
 LEGEND = """\
 nested: the first k of a selection of n are the selection of k, so that one may stop early
-cost: time in N images, D features, budget B and clusters K; in brackets the most images it can rank in minutes
+cost: time in N images, D features, budget B and clusters K
 more on one, with its options: --strategy help:NAME"""
 CRITERIA_LEGEND = """\
 looks at: what the model is asked for each image; in brackets how often, which --passes changes
@@ -31,7 +31,7 @@ def strategy_table(width: int | None = None) -> str:
         width: characters a line; as the terminal has by default, within bounds.
     """
     rows = [
-        (s.name, "yes" if s.nested else "no", s.good_for, _cost(s), s.paper or "-")
+        (s.name, "yes" if s.nested else "no", s.good_for, s.cost, s.paper or "-")
         for s in available_strategies().values()
     ]
     return _table(("name", "nested", "good for", "cost", "source"), rows, LEGEND, width)
@@ -52,7 +52,7 @@ def strategy_page(name: str) -> str:
     strategy = find_strategy(name)
     facts = {
         "good for": strategy.good_for,
-        "cost": _cost(strategy),
+        "cost": strategy.cost,
         "nested": "yes" if strategy.nested else "no: another budget is another selection",
         "source": strategy.paper or "-",
     }
@@ -94,10 +94,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], legend: str, wi
     widths = (names, words, left // 3, left // 3, left - 2 * (left // 3))
     rule = _GAP.join("-" * cell for cell in widths)
     return "\n".join([*_row(header, widths), rule, *(line for row in rows for line in _row(row, widths)), "", legend])
-
-
-def _cost(strategy: Strategy) -> str:
-    return strategy.cost if strategy.largest is None else f"{strategy.cost} [{strategy.largest}]"
 
 
 def _opinions(criterion: Criterion) -> str:

@@ -57,7 +57,7 @@ def draw_from_clusters(
     )
 
 
-def nearest_to_centre(pool: Pool, distances: NDArray[np.float32]) -> Within:
+def nearest_to_centre(pool: Pool, distances: NDArray[np.floating]) -> Within:
     """Members by their distance to their own cluster's centre, nearest first; a tie goes to the smaller row.
 
     Args:

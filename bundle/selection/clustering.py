@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
@@ -44,11 +44,11 @@ class Clustering:
 
     Attributes:
         labels: (N,) cluster of every row, 0 to K - 1.
-        centres: (K, D) float32 mean of each cluster's members.
+        centres: (K, D) mean of each cluster's members, float32 or, where the rows were clustered so, float64.
     """
 
     labels: NDArray[np.intp]
-    centres: NDArray[np.float32]
+    centres: NDArray[np.floating]
 
     @property
     def k(self) -> int:
@@ -83,7 +83,9 @@ class SilhouetteCurve:
     scored: int
 
 
-def kmeans(vectors: NDArray[np.float32], k: int, *, seed: int, n_init: int = N_INIT) -> Clustering:
+def kmeans(
+    vectors: NDArray[np.float32], k: int, *, seed: int, n_init: int = N_INIT, dtype: DTypeLike = np.float32
+) -> Clustering:
     """Cluster the rows of ``vectors`` (N, D) by K-means with k-means++ seeding (scikit-learn, Lloyd).
 
     The same seed gives the same clusters for any number of threads: sums over threads would be rounded in the order in
@@ -98,15 +100,17 @@ def kmeans(vectors: NDArray[np.float32], k: int, *, seed: int, n_init: int = N_I
         k: clusters wanted, at least 1; more than N means N. Fewer come back where fewer vectors differ.
         seed: of the k-means++ seeding.
         n_init: restarts; the one with the least inertia is kept.
+        dtype: float32 will do for rows of length 1. Others take float64: beside a row of ten million times the others'
+            length the distances between these vanish in float32, and with entries of 1e-20 all do.
     """
-    return kmeans_for_each(vectors, [k], seed=seed, n_init=n_init)[0]
+    return kmeans_for_each(vectors, [k], seed=seed, n_init=n_init, dtype=dtype)[0]
 
 
 def kmeans_for_each(
-    vectors: NDArray[np.float32], ks: Sequence[int], *, seed: int, n_init: int = N_INIT
+    vectors: NDArray[np.float32], ks: Sequence[int], *, seed: int, n_init: int = N_INIT, dtype: DTypeLike = np.float32
 ) -> list[Clustering]:
     """``kmeans`` for every k of ``ks``, one a core at a time; each has the result it has alone."""
-    fit = functools.partial(_fit, vectors, seed=seed, n_init=n_init)
+    fit = functools.partial(_fit, vectors, seed=seed, n_init=n_init, dtype=dtype)
     bar = tqdm(total=len(ks), desc="K-means", delay=_PROGRESS_AFTER, disable=None, leave=False)
     with one_thread_each() as limit_thread, warnings.catch_warnings(), bar as progress:
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer vectors differ than k: said by Clustering.k
@@ -154,7 +158,7 @@ def silhouette_sample(n: int, *, seed: int, sample: int = SILHOUETTE_SAMPLE) -> 
 
 
 def choose_k(
-    vectors: NDArray[np.float32], *, k_min: int, k_max: int, report_from: int, seed: int, n_init: int = N_INIT
+    vectors: NDArray[np.float32], *, k_min: int, k_max: int, seed: int, n_init: int = N_INIT
 ) -> tuple[Clustering, SilhouetteCurve | None]:
     """The clustering with the greatest mean silhouette for K from ``k_min`` to ``k_max``; the smaller K in a tie.
 
@@ -163,18 +167,16 @@ def choose_k(
     1984, "Classification and Regression Trees", section 3.4.3): a K that another sample would not confirm is not
     worth more clusters, and K stays the same over more seeds.
 
-    Args:
-        report_from: smallest K on the curve, which may lie below ``k_min``: it is shown, not chosen.
-
     Returns:
-        The clustering, and the curve over ``report_from`` to ``k_max``. A pool of n rows has no more than n - 1
-        clusters worth a silhouette, which lowers the bounds; with one or two rows there is one cluster and no curve.
+        The clustering, and the curve over 2 to ``k_max``: what lies below ``k_min`` is shown, not chosen. A pool of n
+        rows has no more than n - 1 clusters worth a silhouette, which lowers the bounds; with one or two rows there is
+        one cluster and no curve.
     """
     k_max = min(k_max, len(vectors) - 1)
     k_min = min(k_min, k_max)
     if k_max < 2:
         return kmeans(vectors, 1, seed=seed), None
-    ks = range(min(report_from, k_min), k_max + 1)
+    ks = range(2, k_max + 1)
     clusterings = kmeans_for_each(vectors, ks, seed=seed, n_init=n_init)
     ks_found, values = _silhouettes(vectors, [found.labels for found in clusterings], seed=seed)
     curve = _curve(ks_found, values, len(vectors))
@@ -184,35 +186,39 @@ def choose_k(
     return clusterings[int(np.argmax(eligible >= eligible[best] - margin))], curve
 
 
-def distance_to_centre(vectors: NDArray[np.float32], clustering: Clustering) -> NDArray[np.float32]:
-    """Euclidean distance (N,) of every row to the centre of its own cluster."""
-    found = np.empty(len(vectors), dtype=np.float32)
+def distance_to_centre(vectors: NDArray[np.float32], clustering: Clustering) -> NDArray[np.floating]:
+    """Euclidean distance (N,) of every row to the centre of its own cluster, in the precision of the centres."""
+    found = np.empty(len(vectors), dtype=clustering.centres.dtype)
     for rows in _blocks(len(vectors), _BLOCK_ROWS):
         difference = vectors[rows] - clustering.centres[clustering.labels[rows]]
         np.sqrt(np.einsum("ij,ij->i", difference, difference), out=found[rows])
     return found
 
 
-def _fit(vectors: NDArray[np.float32], k: int, *, seed: int, n_init: int) -> Clustering:
+def _fit(vectors: NDArray[np.float32], k: int, *, seed: int, n_init: int, dtype: DTypeLike) -> Clustering:
     k = min(k, len(vectors))
     state = derive_seed(seed, "kmeans", k) % 2**32  # scikit-learn takes 32 bits
     search = KMeans(k, init="k-means++", n_init=n_init, random_state=state, copy_x=True)
     size = max(SAMPLE, SAMPLE_PER_CLUSTER * k)
     if len(vectors) <= max(FULL_UP_TO, size):
-        return clustering_of(vectors, search.fit(vectors).labels_)
+        return clustering_of(vectors, search.fit(vectors.astype(dtype, copy=False)).labels_, dtype=dtype)
     rows = np.sort(numpy_stream(seed, "kmeans", "sample").choice(len(vectors), size=size, replace=False))
-    return clustering_of(vectors, _lloyd(vectors, search.fit(vectors[rows]).cluster_centers_))
+    centres = search.fit(vectors[rows].astype(dtype, copy=False)).cluster_centers_
+    return clustering_of(vectors, _lloyd(vectors, centres), dtype=dtype)
 
 
-def _lloyd(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Labels (N,) after at most ``FULL_STEPS`` steps over all rows, in blocks, so that no copy of them is made."""
-    variance = _variance(vectors)
+def _lloyd(vectors: NDArray[np.float32], centres: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Labels (N,) after at most ``FULL_STEPS`` steps over all rows, in blocks, so that no copy of them is made.
+
+    Every step is computed in the precision of ``centres``.
+    """
+    variance = _variance(vectors, centres.dtype)
     steps = FULL_COMPARISONS // (len(vectors) * len(centres))
     for _ in range(max(1, min(FULL_STEPS, steps))):
         labels = _nearest(vectors, centres)
         sums, sizes = _sums(vectors, labels, len(centres))
         # A centre that lost its rows stays where it is.
-        moved = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres).astype(np.float32)
+        moved = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres).astype(centres.dtype)
         shift = float(((moved - centres) ** 2).sum(dtype=np.float64))
         centres = moved
         if shift <= _TOLERANCE * variance:
@@ -220,7 +226,7 @@ def _lloyd(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArra
     return _nearest(vectors, centres)
 
 
-def _nearest(vectors: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
+def _nearest(vectors: NDArray[np.float32], centres: NDArray[np.floating]) -> NDArray[np.intp]:
     """The nearest of ``centres`` (K, D) for every row, the first of equals."""
     middle = centres.mean(axis=0)  # about it the expanded square loses the fewest digits
     about = centres - middle
@@ -243,16 +249,16 @@ def _sums(
     return sums, np.bincount(labels, minlength=k)
 
 
-def _variance(vectors: NDArray[np.float32]) -> float:
+def _variance(vectors: NDArray[np.float32], dtype: DTypeLike) -> float:
     """Mean over the features of the variance over the rows."""
     blocks = _blocks(len(vectors), _BLOCK_ROWS)
     mean = np.sum([vectors[rows].sum(axis=0, dtype=np.float64) for rows in blocks], axis=0) / len(vectors)
-    near = mean.astype(np.float32)
+    near = mean.astype(dtype)
     squares = sum(float(np.square(vectors[rows] - near).sum(dtype=np.float64)) for rows in blocks)
     return squares / vectors.size
 
 
-def clustering_of(vectors: NDArray[np.float32], found: NDArray[Any]) -> Clustering:
+def clustering_of(vectors: NDArray[np.float32], found: NDArray[Any], *, dtype: DTypeLike = np.float32) -> Clustering:
     """The ``Clustering`` of ``vectors`` (N, D) by any labels (N,), in the order and with the centres that it has."""
     _, first_row, labels, sizes = np.unique(found, return_index=True, return_inverse=True, return_counts=True)
     order = np.lexsort((first_row, -sizes))
@@ -260,7 +266,7 @@ def clustering_of(vectors: NDArray[np.float32], found: NDArray[Any]) -> Clusteri
     rank[order] = np.arange(len(order))
     labels = rank[labels.reshape(-1)]
     sums, sizes = _sums(vectors, labels, len(order))
-    return Clustering(labels, (sums / sizes[:, None]).astype(np.float32))
+    return Clustering(labels, (sums / sizes[:, None]).astype(dtype))
 
 
 def _silhouettes(

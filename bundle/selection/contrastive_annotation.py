@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from bundle.selection.cluster_draw import Within, draw_from_clusters
 from bundle.selection.clustering import N_INIT, Clustering, SilhouetteCurve, choose_k, distance_to_centre, kmeans
 from bundle.selection.farthest_point import farthest_point_sampling
+from bundle.selection.options import require_choice, require_whole
 from bundle.selection.quota import QUOTAS
-from bundle.selection.strategy import Pick, Pool, Ranking, require_choice, require_whole, strategy
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 
 STARTS = ("medoid", "farthest")
 WITHIN = ("fps", "random")
@@ -83,7 +84,7 @@ def contrastive_annotation(
         require_whole("k", k, least=1)
         clustering = kmeans(pool.unit, k, seed=seed, n_init=n_init)
     else:
-        clustering, curve = choose_k(pool.unit, k_min=k_min, k_max=k_max, report_from=2, seed=seed, n_init=n_init)
+        clustering, curve = choose_k(pool.unit, k_min=k_min, k_max=k_max, seed=seed, n_init=n_init)
     draw = _farthest(pool, clustering, start) if within == "fps" else _random(pool)
     found = {"silhouette": _describe(curve, k_min, k_max)} if curve is not None else {}
     return draw_from_clusters(pool, clustering, budget, quota=quota, within=draw, diagnostics=found)

@@ -17,6 +17,7 @@ from bundle.selection.similarity import squared_distances
 
 _PICKS = 128  # chosen images whose distances to a block of the pool are held together
 _ROWS = 4096
+_EQUAL = 2e-13  # of the squared length: nearer than float32 can tell vectors apart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,14 +54,20 @@ class CoverageCurve:
 
 
 def coverage_curve(
-    embeddings: Embeddings, selected: Sequence[str], *, labelled: Collection[str] = (), normalise: bool = True
+    embeddings: Embeddings,
+    selected: Sequence[str],
+    *,
+    labelled: Collection[str] = (),
+    over: Collection[str] | None = None,
+    normalise: bool = True,
 ) -> CoverageCurve:
-    """Coverage of all images of ``embeddings`` after each image of ``selected``. Costs O(N D B) in matrix products.
+    """Coverage of the images of ``embeddings`` after each image of ``selected``. Costs O(N D B) in matrix products.
 
     Args:
-        embeddings: the pool, N images.
+        embeddings: the pool, N images, with those selected and labelled.
         selected: B ids, in the order of the selection, at least one.
         labelled: ids that were there before the first; those without an embedding are left out.
+        over: ids of the images whose distances are taken, such as a random sample of the pool; all by default.
         normalise: at length 1 (L2) first, so that distances rank as angles do.
 
     Raises:
@@ -69,21 +76,22 @@ def coverage_curve(
     if not len(selected):
         raise ValueError("coverage needs one selected image at least, got none")
     before = sorted(set(labelled) & set(embeddings.ids))
-    centre = sum(block.sum(axis=0) for block in _blocks(embeddings.vectors, normalise)) / len(embeddings)
+    covered = embeddings if over is None else embeddings.subset(sorted(over))
+    centre = sum(block.sum(axis=0) for block in _blocks(covered.vectors, normalise)) / len(covered)
     points = _points(embeddings, selected, normalise) - centre
-    already = _points(embeddings, before, normalise) - centre if before else None
+    already = _points(embeddings, before, normalise) - centre if before else points[:0]
 
     total = np.zeros(len(selected))
     largest = np.zeros(len(selected))
     spread = 0.0
-    for vectors in _blocks(embeddings.vectors, normalise):
+    for vectors in _blocks(covered.vectors, normalise):
         block = vectors - centre  # near the origin the expanded square loses the fewest digits
         spread += float(np.linalg.norm(block, axis=1).sum())
         nearest = np.full(len(block), np.inf)
-        if already is not None:
-            nearest = squared_distances(block, already).min(axis=1)
+        for start in range(0, len(already), _PICKS):
+            nearest = np.minimum(nearest, _squares(block, already[start : start + _PICKS]).min(axis=1))
         for start in range(0, len(selected), _PICKS):
-            squares = squared_distances(block, points[start : start + _PICKS])
+            squares = _squares(block, points[start : start + _PICKS])
             squares[:, 0] = np.minimum(squares[:, 0], nearest)
             left = np.minimum.accumulate(squares, axis=1)
             nearest = left[:, -1]
@@ -91,9 +99,16 @@ def coverage_curve(
             picks = slice(start, start + distances.shape[1])
             total[picks] += distances.sum(axis=0)
             largest[picks] = np.maximum(largest[picks], distances.max(axis=0))
-    scale = spread / len(embeddings)
+    scale = spread / len(covered)
     divisor = scale if scale > 0 else 1.0  # a pool of equal vectors is covered by any of them
-    return CoverageCurve(np.arange(1, len(selected) + 1), total / len(embeddings) / divisor, largest / divisor, scale)
+    return CoverageCurve(np.arange(1, len(selected) + 1), total / len(covered) / divisor, largest / divisor, scale)
+
+
+def _squares(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances (P, O); 0 for equal points, of which the expanded square leaves the digits that it lost."""
+    squares = squared_distances(points, others)
+    squares[squares <= _EQUAL * np.einsum("ij,ij->i", points, points)[:, None]] = 0.0
+    return squares
 
 
 def _points(embeddings: Embeddings, ids: Sequence[str], normalise: bool) -> NDArray[np.float64]:

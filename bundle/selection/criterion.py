@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from bundle.likeliest import likeliest_class
 from bundle.selection.registration import find_named, keyword_options, resolve_options
 
+ROUNDED = 0.01  # bf16 holds a probability to 0.004, and a pixel's are summed
+
 Opinions = NDArray[np.float32]
 """(P, classes, W, H): P times the probabilities of all classes, background first, which sum to 1 at every pixel."""
 
@@ -125,18 +127,35 @@ def score(opinions: Opinions, criterion: str, **options: Any) -> float:
     """
     chosen = find_criterion(criterion)
     resolved = chosen.resolve(options)
-    check_opinions(opinions)
+    check_opinions(opinions, chosen.opinions)
     number = chosen.function(opinions, **resolved)
     assert -1e-6 <= number <= 1 + 1e-6, f"the criterion {criterion!r} must give 0 to 1, got {number}"
     return min(max(number, 0.0), 1.0) + (not found_anything(opinions, chosen.opinions))
 
 
-def check_opinions(opinions: Opinions) -> None:
-    """Raise ValueError unless these are finite probabilities (P, classes, W, H) of two classes at least."""
+def check_opinions(opinions: Opinions, kind: str) -> None:
+    """Raise ValueError unless these are probabilities (P, classes, W, H), of two classes at least.
+
+    Every one is from 0 to 1 and those of a pixel sum to 1, within what half precision rounds; and there are two
+    opinions at least of every ``kind`` but ``single``, since one has nothing to differ from.
+    """
     if opinions.ndim != 4 or opinions.shape[1] < 2 or 0 in opinions.shape:
         raise ValueError(f"opinions must be (P, classes, W, H) with a foreground class, got {opinions.shape}")
     if not np.isfinite(opinions).all():
         raise ValueError("opinions must be finite probabilities; the network gives NaN or infinite logits")
+    least, greatest = float(opinions.min()), float(opinions.max())
+    if least < 0 or greatest > 1 + ROUNDED:
+        raise ValueError(
+            f"opinions must be probabilities from 0 to 1, got {least:g} to {greatest:g}; take the softmax of logits"
+        )
+    sums = opinions.sum(axis=1, dtype=np.float32)
+    if np.abs(sums - 1).max() > ROUNDED:
+        raise ValueError(
+            f"opinions must sum to 1 over the classes, background included, got {sums.min():g} to {sums.max():g}; take "
+            f"the softmax of logits, or add the background's plane"
+        )
+    if kind != "single" and len(opinions) < 2:
+        raise ValueError(f"opinions of the kind {kind!r} must be two at least to differ, got {len(opinions)}")
 
 
 def consensus(opinions: Opinions, kind: str) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from bundle.selection.threads import one_thread_each
 _BLOCK_ROWS = 4096
 _BLOCK_POINTS = 128  # 2 MiB of float32 squares with _BLOCK_ROWS
 _LEADERS = 2048  # 2 MiB of rows with 256 features, which stays in the processor's cache
+_BLURRED = 16  # a squared radius of as many errors of float32 leaves so many rows in question that float64 is faster
 _PROGRESS_AFTER = 5  # seconds
 
 
@@ -35,7 +36,8 @@ def farthest_point_sampling(
     only falls, so an old one bounds it from above, and rows below the current radius can wait. The farthest is sought
     among a few leading rows; the others catch up with all picks they missed in one matrix product when their turn to
     lead comes. Products in float32 have a known rounding error: where it leaves several rows in question, differences
-    in float64 decide. Costs at most O(N D (count + len(start_from))) time and O(N) memory.
+    in float64 decide, and once the radius falls to that error, products are in float64 too. Costs at most O(N D (count
+    + len(start_from))) time and O(N) memory.
 
     Args:
         vectors: (N, D) float32.
@@ -88,29 +90,37 @@ class _Search:
     def __init__(
         self, vectors: NDArray[np.float32], rows: NDArray[np.intp], given: NDArray[np.intp], total: int
     ) -> None:
-        n, dimensions = len(rows), vectors.shape[1]
+        n = len(rows)
         self._vectors, self._rows = vectors, rows
         self._mean, self._scale = _frame(vectors, rows)
-        blocks = (self._framed(part) for part in _blocks(n, _BLOCK_ROWS))
-        self._norms = np.concatenate([np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in blocks])
-        self._norms = self._norms.astype(np.float32)
-        # Products of D terms, norms, shift and sum are rounded by c (|x|² + |p|²) at most (Higham 2002, section 3.1),
-        # and |p|² is at most 2 |x|² + 2 d², so d² is within 3 c |x|² + 2 c d² of what is computed.
-        c = 1.01 * (dimensions + 16) * float(np.finfo(np.float32).eps) / 2
-        self._slack = 3 * c * self._norms + np.float32(1e-35)  # the constant covers squares that vanish
-        self._stretch = 2 * c
         self.chosen = np.empty(total, dtype=np.intp)
-        self._points = np.empty((total, dimensions), dtype=np.float32)
-        self._found = 0
-        self._near = np.full(n, np.inf, dtype=np.float32)  # to the first `_seen` chosen, by products; -1 if chosen
-        self._seen = np.zeros(n, dtype=np.int32)
+        self._found = len(given)
+        self.chosen[: self._found] = given
         self._exact = np.full(n, np.inf)  # to the first `_verified` chosen, by differences
         self._verified = np.zeros(n, dtype=np.int32)
+        self._compute_in(np.float32)
+
+    def _compute_in(self, dtype: type[np.floating]) -> None:
+        """Take all products anew, in this precision."""
+        n, dimensions = len(self._rows), self._vectors.shape[1]
+        self._dtype = dtype
+        blocks = (self._framed(part) for part in _blocks(n, _BLOCK_ROWS))
+        norms = np.concatenate([np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in blocks])
+        self._norms = norms.astype(dtype)
+        # Products of D terms, norms, shift and sum are rounded by c (|x|² + |p|²) at most (Higham 2002, section 3.1),
+        # and |p|² is at most 2 |x|² + 2 d², so d² is within 3 c |x|² + 2 c d² of what is computed.
+        c = 1.01 * (dimensions + 16) * float(np.finfo(dtype).eps) / 2
+        self._slack = 3 * c * self._norms + dtype(1e-35)  # the constant covers squares that vanish
+        self._stretch = 2 * c
+        self._points = np.empty((len(self.chosen), dimensions), dtype=dtype)
+        self._points[: self._found] = self._framed(self.chosen[: self._found])
+        self._near = np.full(n, np.inf, dtype=dtype)  # to the first `_seen` chosen, by products; -1 if chosen
+        self._near[self.chosen[: self._found]] = -1
+        self._seen = np.zeros(n, dtype=np.int32)
         self._leaders = np.empty(0, dtype=np.intp)
-        self._leading = np.empty((0, dimensions), dtype=np.float32)
+        self._leading = np.empty((0, dimensions), dtype=dtype)
         self._threshold = np.inf  # no other row is as far as this
-        for row in given:
-            self.choose(int(row))
+        self._blurred = 0.0  # a bound of the leaders up to here leaves too many in question
         self._catch_up(np.arange(n))
 
     def choose(self, row: int) -> None:
@@ -133,6 +143,9 @@ class _Search:
 
     def _farthest_leader(self) -> tuple[int, float]:
         lower, upper = self._bounds(self._leaders)
+        if 0 < upper.max(initial=-1) <= self._blurred:
+            self._compute_in(np.float64)
+            return -1, -1.0
         rows = self._leaders[upper >= lower.max(initial=0)]
         if not len(rows):
             return -1, -1.0
@@ -151,6 +164,7 @@ class _Search:
         self._threshold = max(threshold, _nth_largest(lower, _LEADERS))
         self._leaders = rows[upper >= self._threshold]
         self._leading = self._framed(self._leaders)
+        self._blurred = _BLURRED * float(np.median(self._slack[rows])) if self._dtype is np.float32 else 0.0
 
     def _catch_up(self, rows: NDArray[np.intp]) -> None:
         """Compare ``rows`` with the chosen ones that they have not seen."""
@@ -183,24 +197,26 @@ class _Search:
         met = counts[rows]
         return [(int(count), rows[met == count]) for count in np.unique(met) if count < self._found]
 
-    def _products(self, rows: NDArray[np.intp], framed: NDArray[np.float32], points: slice) -> NDArray[np.float32]:
+    def _products(self, rows: NDArray[np.intp], framed: NDArray[np.floating], points: slice) -> NDArray[np.floating]:
         squares = framed @ self._points[points].T
         squares *= -2
         squares += self._norms[rows, None]
         squares += self._norms[self.chosen[points]]
         return squares
 
-    def _bounds(self, rows: NDArray[np.intp] | slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _bounds(self, rows: NDArray[np.intp] | slice) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Between what the squared distances of ``rows`` lie; -1 for those chosen."""
         near, slack = self._near[rows], self._slack[rows]
         lower = np.maximum((near - slack) / (1 + self._stretch), 0)
         upper = (near + slack) / (1 - self._stretch)
-        return np.where(near < 0, np.float32(-1), lower), np.where(near < 0, np.float32(-1), upper)
+        chosen = near < 0
+        lower[chosen] = upper[chosen] = -1
+        return lower, upper
 
-    def _framed(self, rows: NDArray[np.intp] | slice) -> NDArray[np.float32]:
-        framed = self._vectors[self._rows[rows]]
+    def _framed(self, rows: NDArray[np.intp] | slice) -> NDArray[np.floating]:
+        framed = self._vectors[self._rows[rows]].astype(self._dtype, copy=False)
         framed -= self._mean
-        framed *= np.float32(self._scale)
+        framed *= self._dtype(self._scale)
         return framed
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from bundle.selection.clustering import Clustering, distance_to_centre
 from bundle.selection.farthest_point import farthest_point_sampling
-from bundle.selection.strategy import Pick, Pool, Ranking, require_choice, strategy
+from bundle.selection.options import require_choice
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 
 STARTS = ("medoid", "random")
 
@@ -42,12 +43,12 @@ def k_center(pool: Pool, budget: int, *, start: str = "medoid", normalise: bool 
         normalise: at length 1 (L2) first.
     """
     require_choice("start", start, STARTS)
-    vectors = pool.unit if normalise else pool.vectors
+    vectors, dtype = (pool.unit, np.float32) if normalise else (pool.vectors, np.float64)
     labelled = np.flatnonzero(pool.labelled)
     if len(labelled):
         rows, distances = farthest_point_sampling(vectors, budget, start_from=labelled)
         return Ranking(_picks(rows, distances))
-    eccentricity = _distance_to_mean(vectors)
+    eccentricity = _distance_to_mean(vectors, dtype)
     first = int(np.argmin(eccentricity) if start == "medoid" else pool.stream("kcenter", "first").integers(len(pool)))
     rows, distances = farthest_point_sampling(vectors, budget, first=first)
     name = "medoid of the pool" if start == "medoid" else "drawn at random"
@@ -58,6 +59,6 @@ def _picks(rows: NDArray[np.intp], distances: NDArray[np.float32]) -> list[Pick]
     return [Pick(int(row), float(far), "farthest point") for row, far in zip(rows, distances, strict=True)]
 
 
-def _distance_to_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean = vectors.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+def _distance_to_mean(vectors: NDArray[np.float32], dtype: DTypeLike) -> NDArray[np.floating]:
+    mean = vectors.mean(axis=0, dtype=np.float64, keepdims=True).astype(dtype)
     return distance_to_centre(vectors, Clustering(np.zeros(len(vectors), dtype=np.intp), mean))

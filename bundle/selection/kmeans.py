@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bundle.selection.cluster_draw import draw_from_clusters, nearest_to_centre
 from bundle.selection.clustering import distance_to_centre, kmeans
-from bundle.selection.strategy import Pool, Ranking, require_whole, strategy
+from bundle.selection.options import require_whole
+from bundle.selection.strategy import Pool, Ranking, strategy
 
 N_INIT = 1  # with a cluster for every image of the budget, restarts differ little and cost the most
 
@@ -31,8 +34,8 @@ def kmeans_draw(pool: Pool, budget: int, *, normalise: bool = True, n_init: int 
         n_init: restarts of K-means; of more than 50 000 images on a sample of them, see ``kmeans``.
     """
     require_whole("n_init", n_init, least=1)
-    vectors = pool.unit if normalise else pool.vectors
+    vectors, dtype = (pool.unit, np.float32) if normalise else (pool.vectors, np.float64)
     k = budget + int(pool.labelled.sum())
-    clustering = kmeans(vectors, k, seed=pool.derive_seed("kmeans"), n_init=n_init)
+    clustering = kmeans(vectors, k, seed=pool.derive_seed("kmeans"), n_init=n_init, dtype=dtype)
     within = nearest_to_centre(pool, distance_to_centre(vectors, clustering))
     return draw_from_clusters(pool, clustering, budget, quota="equal", within=within)

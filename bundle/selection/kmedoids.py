@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.selection.greedy_cover import SAMPLE, Sample, cover_greedily, labelled_cover
+from bundle.selection.options import require_whole
 from bundle.selection.similarity import ONE, lattice_points, proximity, similarity_matrix, squared_distances
-from bundle.selection.strategy import Pick, Pool, Ranking, require_whole, strategy
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 
 _CELLS = 1 << 21  # 16 MiB of float64 distances at a time
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bundle.selection.cluster_draw import draw_from_clusters, nearest_to_centre
 from bundle.selection.clustering import N_INIT, distance_to_centre, kmeans
+from bundle.selection.options import require_choice, require_whole
 from bundle.selection.quota import QUOTAS
-from bundle.selection.strategy import Pool, Ranking, require_choice, require_whole, strategy
+from bundle.selection.strategy import Pool, Ranking, strategy
 
 
 @strategy(
@@ -40,7 +43,7 @@ def latent_clustering(
     require_whole("k", k, least=1)
     require_whole("n_init", n_init, least=1)
     require_choice("quota", quota, QUOTAS)
-    vectors = pool.unit if normalise else pool.vectors
-    clustering = kmeans(vectors, k, seed=pool.derive_seed("saal"), n_init=n_init)
+    vectors, dtype = (pool.unit, np.float32) if normalise else (pool.vectors, np.float64)
+    clustering = kmeans(vectors, k, seed=pool.derive_seed("saal"), n_init=n_init, dtype=dtype)
     within = nearest_to_centre(pool, distance_to_centre(vectors, clustering))
     return draw_from_clusters(pool, clustering, budget, quota=quota, within=within)

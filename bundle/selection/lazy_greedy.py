@@ -40,7 +40,7 @@ def greatest_gain(
         if not len(chunk):
             return first
         if len(chunk) > at_once:
-            chunk = chunk[np.argpartition(-bounds[chunk], at_once)[:at_once]]
+            chunk = _greatest(bounds, chunk, at_once)
         gains = gains_of(chunk)
         bounds[chunk] = gains
         waiting[chunk] = False
@@ -48,3 +48,14 @@ def greatest_gain(
             smallest = int(chunk[gains == gains.max()].min())
             first = smallest if gains.max() > best else min(first, smallest)
             best = float(gains.max())
+
+
+def _greatest(bounds: NDArray[Number], images: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """The ``count`` of the ``images`` (n,), ascending, with the greatest bounds, of equal ones the first.
+
+    One that adds the most rules out all later images of the same bound, but none of the earlier ones.
+    """
+    values = bounds[images]
+    least = np.partition(values, -count)[-count]
+    above, level = images[values > least], images[values == least]
+    return np.concatenate([above, level[: count - len(above)]])

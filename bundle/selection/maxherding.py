@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bundle.selection.greedy_cover import SAMPLE, Sample, rank_by_cover
+from bundle.selection.options import require_whole
 from bundle.selection.similarity import gaussian
-from bundle.selection.strategy import Pool, Ranking, require_whole, strategy
+from bundle.selection.strategy import Pool, Ranking, strategy
 
 
 @strategy(

@@ -12,7 +12,8 @@ from bundle.selection.clustering import N_INIT, kmeans
 from bundle.selection.farthest_point import farthest_point_sampling
 from bundle.selection.lazy_greedy import greatest_gain
 from bundle.selection.neighbours import nearer_than, nearest_neighbours
-from bundle.selection.strategy import Pick, Pool, Ranking, require_number, require_whole, strategy
+from bundle.selection.options import require_number, require_whole
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 
 EXACT_UP_TO = 20_000  # images; all pairs of more take minutes on two cores
 COUNTED = 10_000  # images on which coverage is counted in a larger pool; a share is then known to 0.5 %

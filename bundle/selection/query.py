@@ -10,17 +10,10 @@ import numpy as np
 
 from bundle.embedding import Embeddings
 from bundle.run.seeds import numpy_stream
+from bundle.selection.options import require_choice, require_number, require_whole
 from bundle.selection.quota import seat_sequence
 from bundle.selection.registration import resolve_options
-from bundle.selection.strategy import (
-    SelectedImage,
-    Selection,
-    check_budget,
-    require_choice,
-    require_number,
-    require_whole,
-    select,
-)
+from bundle.selection.strategy import SelectedImage, Selection, check_budget, select
 from bundle.selection.uncertainty import Uncertainties
 
 DIVERSITIES = {

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from bundle.selection.birch import birch
 from bundle.selection.cluster_draw import draw_from_clusters
+from bundle.selection.options import require_choice, require_whole
 from bundle.selection.quota import QUOTAS
-from bundle.selection.strategy import Pick, Pool, Ranking, require_choice, require_whole, strategy
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 
 K_MAX = 500  # clusters in the notebook of Jin et al., for 518 of 2075 images
 COMPARED = 2_000  # members with which each one of a larger cluster is compared

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.selection.strategy import require_number
+from bundle.selection.options import require_number
 
 ONE = 2**24  # whole numbers up to it are exact in float32
 _UNIT = 2.0**26  # its products need 2 * 26 bits of the 53 of float64

@@ -22,7 +22,6 @@ import dataclasses
 import functools
 import itertools
 import logging
-import math
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -141,7 +140,6 @@ class Strategy:
         paper: where it comes from.
         nested: the first k of a selection of n are the selection of k, and, once they are labelled, the next n - k
             are the rest of it.
-        largest: the most images it can rank in minutes on two cores; None where a million is within reach.
         options: name to default.
         function: the implementation.
     """
@@ -152,7 +150,6 @@ class Strategy:
     cost: str
     paper: str
     nested: bool
-    largest: int | None
     options: Mapping[str, Any]
     function: Callable[..., Ranking]
 
@@ -220,7 +217,6 @@ def strategy(
     good_for: str,
     cost: str,
     paper: str = "",
-    largest: int | None = None,
 ) -> Callable[[Callable[..., Ranking]], Callable[..., Ranking]]:
     """Register a function ``(pool, budget, *, option=default, ...) -> Ranking`` as the strategy ``name``.
 
@@ -230,7 +226,7 @@ def strategy(
     def register(function: Callable[..., Ranking]) -> Callable[..., Ranking]:
         assert name not in _REGISTRY, f"two strategies are called {name!r}"
         options = keyword_options(function, name)
-        _REGISTRY[name] = Strategy(name, summary, good_for, cost, paper, nested, largest, options, function)
+        _REGISTRY[name] = Strategy(name, summary, good_for, cost, paper, nested, options, function)
         return function
 
     return register
@@ -272,8 +268,7 @@ def select(
 
     Raises:
         ValueError: the embeddings are unsound (see ``Embeddings``), the strategy or an option is unknown or out of
-            range, the budget is not 1 to the number of images that are left, or the pool is larger than the strategy
-            can rank in minutes (those that can are named).
+            range, or the budget is not 1 to the number of images that are left.
     """
     chosen_strategy = find_strategy(strategy)
     resolved = chosen_strategy.resolve(options)
@@ -292,7 +287,6 @@ def select(
     excluded = len(embeddings) - len(ids)
     check_budget(budget, "embedded", total=len(embeddings), labelled=steering, excluded=excluded)
     budget = int(budget)  # NumPy's whole numbers have an end of their own, which sums with them would pass
-    _check_size(chosen_strategy, len(ids))
     without_vector = len(labelled - exclude) - steering
     if without_vector:
         logger.warning("%d labelled images have no embedding, so they cannot steer the choice", without_vector)
@@ -342,49 +336,12 @@ def check_budget(budget: int, origin: str, *, total: int, labelled: int, exclude
         )
 
 
-def require_whole(name: str, value: object, *, least: int) -> None:
-    """Raise ValueError unless the option ``name`` is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"option {name} must be a whole number, at least {least}, got {value!r}")
-
-
-def require_number(
-    name: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False
-) -> None:
-    """Raise ValueError unless the option ``name`` is a finite number from ``least`` to ``most``.
-
-    Args:
-        above: ``least`` itself is not allowed.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    fits = number and math.isfinite(value) and least <= value <= most and not (above and value == least)  # type: ignore[arg-type, operator]
-    if not fits:
-        limit = "" if math.isinf(most) else f" and at most {most:g}"
-        rule = f"above {least:g}" if above else f"of at least {least:g}"
-        raise ValueError(f"option {name} must be a number {rule}{limit}, got {value!r}")
-
-
-def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raise ValueError unless the option ``name`` is one of ``choices``."""
-    if value not in choices:
-        raise ValueError(f"option {name} must be one of {', '.join(choices)}, got {value!r}")
-
-
 def _pool_rows(ids: Sequence[str], exclude: Collection[str]) -> NDArray[np.intp] | None:
     """Rows of the images that are not excluded, sorted by id; None where that is every row as it stands."""
     if not exclude and all(map(operator.lt, ids, itertools.islice(ids, 1, None))):
         return None
     kept = (row for row, identifier in enumerate(ids) if identifier not in exclude)
     return np.fromiter(sorted(kept, key=ids.__getitem__), dtype=np.intp)
-
-
-def _check_size(chosen: Strategy, images: int) -> None:
-    if chosen.largest is not None and images > chosen.largest:
-        able = [name for name, one in available_strategies().items() if one.largest is None or one.largest >= images]
-        raise ValueError(
-            f"strategy {chosen.name!r} ranks at most {chosen.largest} images in minutes (its cost is {chosen.cost}), "
-            f"got {images}; these can: {', '.join(able)}"
-        )
 
 
 def _check_promise(ranking: Ranking, pool: Pool, budget: int) -> None:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from bundle.embedding import Embeddings
 from bundle.run.seeds import numpy_stream
 from bundle.selection.chance import random_orders
-from bundle.selection.coverage import coverage_curve
+from bundle.selection.coverage import CoverageCurve, coverage_curve
 from bundle.selection.strategy import Selection, select
 
 logger = logging.getLogger(__name__)
 
 MOST_FURTHER = 200  # images looked at beyond the budget, and never more than the budget itself
-SAMPLE = 20_000  # images by which the coverage of a larger pool is told, to a hundredth of their spread
+SAMPLE = 20_000  # random images whose distances stand for those of a larger pool, to a hundredth of their spread
 LOOK_AHEAD_UP_TO = 20_000  # images; a larger pool would have to be ranked a second time at a cost of minutes
 WINDOW = 0.1  # of the budget: the images that a gain is averaged over, since single ones jump
 _DIGITS = 6
@@ -38,16 +38,18 @@ class Gain:
         images: the window.
         ahead: they lie beyond the budget; else they are the last of the selection.
         per_image: fall of the mean distance an image, in the units of the coverage curve.
-        share_of_now: that, as part of the mean distance that is left after the budget.
-        share_of_first: that, as part of what each image of the first window after rank 1 brought; None where that was
-            nothing.
+        left: the mean distance before the window; of images ahead what is left after the budget.
+        share_of_left: ``per_image`` as part of ``left``; 0 where nothing is left.
+        share_of_first: ``per_image`` as part of what each image of the first window after rank 1 brought; None where
+            that was nothing.
         random_per_image: what an image of the same ranks brings in random draws, their mean.
     """
 
     images: int
     ahead: bool
     per_image: float
-    share_of_now: float
+    left: float
+    share_of_left: float
     share_of_first: float | None
     random_per_image: float
 
@@ -97,12 +99,13 @@ class Sufficiency:
         start = self.asked - 1 if ahead else self.asked - 1 - window
         fall = _fall(self.mean, start, window)
         first = _fall(self.mean, 0, window)
-        now = float(self.mean[self.asked - 1])
+        left = float(self.mean[start])
         return Gain(
             images=window,
             ahead=ahead,
             per_image=fall,
-            share_of_now=fall / now if now > 0 else 0.0,
+            left=left,
+            share_of_left=fall / left if left > 0 else 0.0,
             share_of_first=fall / first if first > 0 else None,
             random_per_image=_fall(self.random.mean(axis=0), start, window),
         )
@@ -122,13 +125,14 @@ class Sufficiency:
         gain = self.gain
         if gain is None:
             return "gain: not known from a single image"
+        if not gain.left:
+            return "gain: no image can add any, since each of the pool equals one that is chosen or labelled"
         which = "next" if gain.ahead else "last"
         verb = "would lower" if gain.ahead else "lowered"
-        text = f"gain: each of the {which} {_images(gain.images)} {verb} the mean distance by {gain.share_of_now:.2%}"
+        text = f"gain: each of the {which} {_images(gain.images)} {verb} the mean distance by {gain.share_of_left:.2%}"
         if gain.share_of_first is not None:
             text += f", {gain.share_of_first:.0%} of what each of the first brought"
-        now = float(self.mean[self.asked - 1])
-        by_chance = gain.random_per_image / now if now > 0 else 0.0
+        by_chance = gain.random_per_image / gain.left
         return f"{text}; random ones by {by_chance:.2%}. Coverage is a proxy, no Dice: train and score to know"
 
     def summary(self) -> dict[str, Any]:
@@ -199,26 +203,41 @@ def measure_sufficiency(
     """Coverage of ``pool`` by the selection, the images that would follow and random draws beside them.
 
     Costs O(N D M) for each of ``chance.DRAWS`` + 1 curves, with M images selected or further. Of a pool of more than
-    ``SAMPLE`` images a random sample stands for it, beside those selected and labelled.
+    ``SAMPLE`` images the distances are those of a random sample, to images chosen out of the whole pool. Images that
+    are chosen or labelled stand in the sample as often as in the pool, so that their distances of 0 count no more.
 
     Args:
         pool: the embeddings that are to be covered, N images; none that was excluded.
         selected: B ids, rank 1 first.
         further: ids that would follow, of :func:`look_ahead`.
-        labelled: ids that were labelled before; they count from the start, for the random draws as well.
-        seed: of the random draws.
+        labelled: ids that were labelled before; they count from the start, for the random draws as well. Those outside
+            of the pool play no part.
+        seed: of the random draws and the sample.
 
     Raises:
         ValueError: ``selected`` is empty or has an id that is not in the pool.
     """
     order = [*selected, *further]
-    if len(pool) > SAMPLE:
-        drawn = numpy_stream(seed, "sufficiency").choice(sorted(pool.ids), size=SAMPLE, replace=False)
-        pool = pool.subset(sorted({*map(str, drawn), *order, *labelled}))
-    curve = coverage_curve(pool, order, labelled=labelled)
-    draws = random_orders(set(pool.ids) - set(labelled), len(order), seed=seed)
-    random = np.stack([coverage_curve(pool, draw, labelled=labelled).mean for draw in draws])
-    return Sufficiency(len(selected), curve.mean, curve.largest, random, curve.knee, len(pool))
+    before = set(labelled) & set(pool.ids)
+    draws = random_orders(set(pool.ids) - before, len(order), seed=seed)
+    sample = _sample(pool.ids, seed=seed)
+
+    def covered_by(ids: Sequence[str]) -> CoverageCurve:
+        needed = pool.subset(sorted({*sample, *before, *ids}))  # little of a large pool, which stays on the disk
+        return coverage_curve(needed, ids, labelled=before, over=sample)
+
+    curve, *random = map(covered_by, (order, *draws))
+    by_chance = np.stack([one.mean for one in random])
+    return Sufficiency(len(selected), curve.mean, curve.largest, by_chance, curve.knee, len(sample))
+
+
+def _sample(ids: Sequence[str], *, seed: int) -> list[str]:
+    """The ids whose distances are taken: all, or ``SAMPLE`` random ones; their order plays no part."""
+    ordered = sorted(ids)
+    if len(ordered) <= SAMPLE:
+        return ordered
+    rows = numpy_stream(seed, "sufficiency").choice(len(ordered), size=SAMPLE, replace=False)
+    return [ordered[row] for row in np.sort(rows)]
 
 
 def _fall(curve: NDArray[np.float64], start: int, window: int) -> float:

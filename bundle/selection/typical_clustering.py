@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from bundle.selection.cluster_draw import draw_from_clusters
 from bundle.selection.clustering import kmeans
 from bundle.selection.neighbours import nearest_neighbours
+from bundle.selection.options import require_whole
 from bundle.selection.quota import seat_sequence
-from bundle.selection.strategy import Pick, Pool, Ranking, require_whole, strategy
+from bundle.selection.strategy import Pick, Pool, Ranking, strategy
 
 N_INIT = 1  # with a cluster for every image of the budget, restarts differ little and cost the most
 EXACT_UP_TO = 10_000  # members of a cluster, all pairs of which are compared

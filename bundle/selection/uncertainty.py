@@ -1,6 +1,7 @@
 """How uncertain a model is of every image: the only bridge from predictions to the choice of a round.
 
-On disk a table, ``scores.csv``, with one row an image, sorted by id: ``id``, ``score``, ``foreground``, ``confidence``.
+On disk a table, ``scores.csv``, with one row an image, sorted by id: ``id``, ``score``, ``foreground``, ``confidence``,
+``unseen``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from bundle.likeliest import likeliest_class
 from bundle.run.atomic import write_csv
 from bundle.selection.criterion import Opinions, consensus, find_criterion, score
 
 FILE_NAME = "scores.csv"
-LARGEST = {"score": 2.0, "foreground": 1.0, "confidence": 1.0}
+LARGEST = {"score": 2.0, "foreground": 1.0, "confidence": 1.0, "unseen": math.inf}
 COLUMNS = ("id", *LARGEST)
+NEEDED = COLUMNS[:-1]  # a table of an earlier version does not tell what was unseen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Uncertainty:
         foreground: share of the image's pixels that are predicted foreground, 0 to 1.
         confidence: probability of the likeliest class, averaged over the pixels, 1 / classes to 1. With one label that
             is 0.5 + the mean of abs(p - 0.5), by which DSAL tells the sure ones.
+        unseen: number of the modality's labels that no opinion has a pixel of; 0 where it is not known.
     """
 
     score: float
     foreground: float
     confidence: float
+    unseen: int = 0
 
     @property
     def empty(self) -> bool:
@@ -46,7 +52,15 @@ def assess(opinions: Opinions, criterion: str, **options: object) -> Uncertainty
     """All that is told of one image; the arguments and errors are those of :func:`bundle.selection.score`."""
     number = score(opinions, criterion, **options)
     prediction = consensus(opinions, find_criterion(criterion).opinions)
-    return Uncertainty(number, float((likeliest_class(prediction) > 0).mean()), float(prediction.max(axis=0).mean()))
+    foreground, confidence = (likeliest_class(prediction) > 0).mean(), prediction.max(axis=0).mean()
+    return Uncertainty(number, float(foreground), float(confidence), _unseen(opinions))
+
+
+def _unseen(opinions: Opinions) -> int:
+    """How many labels are the likeliest class nowhere, in none of the opinions."""
+    masks = likeliest_class(opinions.swapaxes(0, 1))
+    pixels = np.bincount(masks.ravel(), minlength=opinions.shape[1])
+    return int((pixels[1:] == 0).sum())
 
 
 class Uncertainties(Mapping[str, Uncertainty]):
@@ -58,12 +72,8 @@ class Uncertainties(Mapping[str, Uncertainty]):
 
     def __init__(self, rows: Mapping[str, Uncertainty]) -> None:
         for identifier, row in rows.items():
-            figures = {
-                "score": (row.score, 2.0),
-                "foreground": (row.foreground, 1.0),
-                "confidence": (row.confidence, 1.0),
-            }
-            for name, (value, largest) in figures.items():
+            for name, largest in LARGEST.items():
+                value = getattr(row, name)
                 if not (math.isfinite(value) and 0 <= value <= largest):
                     raise ValueError(f"{name} of image {identifier!r} must be from 0 to {largest:g}, got {value}")
             if not identifier:
@@ -105,10 +115,11 @@ class Uncertainties(Mapping[str, Uncertainty]):
         rows: dict[str, Uncertainty] = {}
         with path.open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
-            if set(COLUMNS) - set(reader.fieldnames or ()):
-                raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}, got {reader.fieldnames}")
+            if set(NEEDED) - set(reader.fieldnames or ()):
+                raise ValueError(f"{path} must have the columns {', '.join(NEEDED)}, got {reader.fieldnames}")
             for row in reader:
                 if row["id"] in rows:
                     raise ValueError(f"{path} has the id {row['id']!r} twice")
-                rows[row["id"]] = Uncertainty(*(float(row[name]) for name in COLUMNS[1:]))
+                score, foreground, confidence = (float(row[name]) for name in NEEDED[1:])
+                rows[row["id"]] = Uncertainty(score, foreground, confidence, int(row.get("unseen") or 0))
         return cls(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bundle.selection.criterion import Opinions, criterion
 from bundle.selection.information import MEASURES, measure
-from bundle.selection.strategy import require_choice
+from bundle.selection.options import require_choice
 
 VIEWS = 8  # the image and seven views; all mirrorings of both axes twice, once lit otherwise
 

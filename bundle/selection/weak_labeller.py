@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bundle.selection.strategy import require_number, require_whole
+from bundle.selection.options import require_number, require_whole
 from bundle.selection.uncertainty import Uncertainties
 
 BINS = 10  # of the histogram of confidences, as published; the last one is taken
@@ -29,8 +29,9 @@ def weak_labels(
     bin pass, then those whose heads agree most come first. They are chosen anew every round.
 
     Where this departs from the authors' code, and why: an empty prediction never passes, since all heads agree where
-    all of them missed the lesion; images of the oracle are left out, which there could be in both sets; and agreement
-    below ``least_agreement`` does not pass, so that there may be fewer than ``count``.
+    all of them missed the lesion, and of several labels nor does one in which no head sees one of them, since nothing
+    tells a structure that is not there from one that was missed; images of the oracle are left out, which there could
+    be in both sets; and agreement below ``least_agreement`` does not pass, so that there may be fewer than ``count``.
 
     Args:
         uncertainties: by the criterion ``dsal``, so that 1 - score is the agreement of the heads.
@@ -40,7 +41,7 @@ def weak_labels(
     """
     require_whole("count", count, least=0)
     require_number("least_agreement", least_agreement, most=1)
-    left = {name: row for name, row in uncertainties.without(exclude).items() if not row.empty}
+    left = {name: row for name, row in uncertainties.without(exclude).items() if not (row.empty or row.unseen)}
     if not left:
         return []
     confidences = [row.confidence for row in left.values()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,3 +73,30 @@ def test_weights_of_another_modality_are_refused(hospital, weights, tmp_path, ca
 def test_fine_tuned_weights_embed_as_well(hospital, trained, tmp_path):
     embed_section(load_datalist(hospital.datalist), "test", trained / "model.pt", tmp_path / "e")
     assert Embeddings.load(tmp_path / "e").vectors.shape == (2, 448)
+
+
+def test_an_image_that_became_unreadable_is_named_and_the_rest_goes_on(hospital, weights, tmp_path):
+    entries = load_datalist(hospital.datalist).section("pool")[:5]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(entries[2]["image"]).read_bytes()[:60])
+    listed = [entry if number != 2 else {**entry, "image": str(broken)} for number, entry in enumerate(entries)]
+    common = {"modality": str(hospital.modality), "weights": str(weights), "batch_size": 2}
+    run_workflow("embed", {**common, "datalist": listed, "output_dir": str(tmp_path / "some")})
+    run_workflow("embed", {**common, "datalist": entries, "output_dir": str(tmp_path / "all")})
+    some, whole = Embeddings.load(tmp_path / "some"), Embeddings.load(tmp_path / "all")
+    readable = [entry["id"] for number, entry in enumerate(entries) if number != 2]
+    assert list(some.ids) == readable
+    np.testing.assert_allclose(some.vectors, whole.subset(readable).vectors, atol=1e-5)
+    with (tmp_path / "some" / "quarantine.csv").open(newline="", encoding="utf-8") as handle:
+        (row,) = csv.DictReader(handle)
+    assert row["path"] == str(broken) and row["reason"].startswith("unreadable: ")
+    assert len((tmp_path / "all" / "quarantine.csv").read_text().splitlines()) == 1
+
+
+def test_where_no_image_can_be_read_nothing_is_written_and_one_is_named(hospital, weights, tmp_path):
+    entries = [{"id": "a", "image": str(tmp_path / "a.png")}]
+    (tmp_path / "a.png").write_bytes(b"no image")
+    overrides = {"modality": str(hospital.modality), "datalist": entries, "weights": str(weights)}
+    with pytest.raises(ValueError, match=r"none of the 1 images can be read, the first is .*a\.png: unreadable"):
+        run_workflow("embed", overrides | {"output_dir": str(tmp_path / "e")})
+    assert not (tmp_path / "e").exists()

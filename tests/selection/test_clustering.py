@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
 from bundle.selection.clustering import (
+    Clustering,
     choose_k,
     distance_to_centre,
     kmeans,
@@ -95,14 +98,14 @@ def test_each_k_has_the_clusters_it_has_alone():
 
 def test_the_search_finds_the_true_number_of_clusters_and_shows_the_curve_from_two():
     _, vectors, _ = clustered_pool((60, 50, 40, 30, 20, 20, 20))
-    clustering, curve = choose_k(vectors, k_min=5, k_max=12, report_from=2, seed=0)
+    clustering, curve = choose_k(vectors, k_min=5, k_max=12, seed=0)
     assert clustering.k == 7
     assert curve is not None and curve.k == tuple(range(2, 13))
 
 
 def test_the_search_keeps_its_lower_bound_where_two_would_win():
     _, vectors, _ = clustered_pool((60, 40))
-    clustering, curve = choose_k(vectors, k_min=5, k_max=12, report_from=2, seed=0)
+    clustering, curve = choose_k(vectors, k_min=5, k_max=12, seed=0)
     assert clustering.k >= 5
     assert curve is not None and int(np.argmax(curve.score)) == 0
 
@@ -110,7 +113,7 @@ def test_the_search_keeps_its_lower_bound_where_two_would_win():
 @pytest.mark.parametrize(("n", "most"), [(1, 1), (2, 1), (3, 2), (6, 5)])
 def test_the_search_fits_its_bounds_to_a_small_pool(n, most):
     vectors = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
-    assert choose_k(vectors, k_min=5, k_max=20, report_from=2, seed=0)[0].k == most
+    assert choose_k(vectors, k_min=5, k_max=20, seed=0)[0].k == most
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-5, 1e-3])
@@ -190,7 +193,7 @@ def test_a_large_pool_of_few_different_vectors_has_no_empty_cluster():
 def test_equal_scores_go_to_the_smaller_k():
     vectors = np.zeros((30, 4), dtype=np.float32)
     vectors[:, 0] = np.repeat([0, 1], 15)
-    clustering, curve = choose_k(vectors, k_min=2, k_max=6, report_from=2, seed=0)
+    clustering, curve = choose_k(vectors, k_min=2, k_max=6, seed=0)
     assert curve is not None and clustering.k == 2
     np.testing.assert_allclose(curve.score, 1.0)
 
@@ -203,4 +206,48 @@ def test_a_sampled_search_takes_the_smallest_k_within_a_standard_error(monkeypat
     # Against K = 4: K = 3 is apart by less than chance, K = 2 by more.
     values = np.stack([steady - 0.1, steady + rng.normal(0, 0.05, size=50), steady + 0.001])
     values[1] += steady.mean() - values[1].mean()
-    assert choose_k(vectors, k_min=2, k_max=4, report_from=2, seed=0, n_init=1)[0].k == 3
+    assert choose_k(vectors, k_min=2, k_max=4, seed=0, n_init=1)[0].k == 3
+
+
+def blobs(n: int = 600, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of five groups, and the group of each."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, 5, n)
+    return (5 * rng.normal(size=(5, 16))[group] + 0.1 * rng.normal(size=(n, 16))).astype(np.float32), group
+
+
+@pytest.mark.parametrize("full_up_to", [50_000, 100])
+@pytest.mark.parametrize("far", [1e5, 1e8])
+def test_in_float64_one_far_outlier_does_not_merge_the_others(monkeypatch, full_up_to, far):
+    monkeypatch.setattr("bundle.selection.clustering.FULL_UP_TO", full_up_to)
+    monkeypatch.setattr("bundle.selection.clustering.SAMPLE", 500)
+    vectors, group = blobs()
+    vectors[:20] = far  # so many that a sample has one
+    found = kmeans(vectors, 12, seed=0, dtype=np.float64)
+    for label in range(found.k):
+        rows = np.flatnonzero(found.labels == label)
+        assert len({*group[rows[rows >= 20]]}) + (rows < 20).any() == 1
+
+
+@pytest.mark.parametrize("full_up_to", [50_000, 100])
+@pytest.mark.parametrize("scale", [1e-23, 1e-36])
+def test_in_float64_tiny_vectors_have_the_clusters_of_large_ones(monkeypatch, full_up_to, scale):
+    monkeypatch.setattr("bundle.selection.clustering.FULL_UP_TO", full_up_to)
+    monkeypatch.setattr("bundle.selection.clustering.SAMPLE", 500)
+    vectors, _ = blobs()
+    vectors = np.round(vectors * 64)  # so that float32 holds both alike
+    factor = np.float32(2.0 ** round(np.log2(scale)))
+    large, small = (kmeans(some, 5, seed=0, dtype=np.float64) for some in (vectors, vectors * factor))
+    np.testing.assert_array_equal(small.labels, large.labels)
+    np.testing.assert_array_equal(
+        distance_to_centre(vectors * factor, small), distance_to_centre(vectors, large) * float(factor)
+    )
+
+
+def test_distances_to_a_centre_are_in_its_precision_and_agree_with_plain_loops():
+    vectors, _ = blobs(60)
+    vectors[7] = 1e9
+    mean = vectors.mean(axis=0, dtype=np.float64, keepdims=True)
+    found = distance_to_centre(vectors, Clustering(np.zeros(60, dtype=np.intp), mean))
+    expected = [math.sqrt(sum((float(x) - m) ** 2 for x, m in zip(v, mean[0], strict=True))) for v in vectors]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)

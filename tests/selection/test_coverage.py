@@ -59,3 +59,14 @@ def test_refuses_an_empty_selection_and_an_unknown_id():
         coverage_curve(embeddings, [])
     with pytest.raises(ValueError, match="'c'"):
         coverage_curve(embeddings, ["c"])
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_copy_of_a_chosen_image_is_at_distance_0_and_a_near_one_is_not(normalise):
+    ids, vectors, _ = clustered_pool((30, 20, 10), dimensions=64, spread=0.4)
+    copies = Embeddings((*ids, *(f"copy of {name}" for name in ids)), np.concatenate([vectors, vectors]))
+    assert coverage_curve(copies, ids, normalise=normalise).mean[-1] == 0
+    moved = vectors.copy()
+    moved[:, 0] += 1e-4
+    near = Embeddings(copies.ids, np.concatenate([vectors, moved]))
+    assert coverage_curve(near, ids, normalise=normalise).mean[-1] > 0

@@ -51,6 +51,7 @@ def test_an_empty_prediction_is_more_uncertain_than_any_other(name):
     rng = np.random.default_rng(0)
     doubtful = repeated(name, *(rng.integers(0, 2, (24, 24)) for _ in range(4)), certainty=0.6)
     doubtful[0, 1] = np.maximum(doubtful[0, 1], 0.5)  # something is found on it
+    doubtful[0, 0] = 1 - doubtful[0, 1]
     assert empty >= 1 > score(doubtful, name)
 
 
@@ -74,6 +75,10 @@ def test_opinions_that_part_more_score_higher(name):
         (np.ones((2, 4, 4), np.float32), "(P, classes, W, H)"),
         (np.ones((2, 1, 4, 4), np.float32), "foreground class"),
         (np.full((2, 2, 4, 4), np.nan, np.float32), "finite"),
+        (np.full((2, 2, 4, 4), 9, np.float32), "from 0 to 1, got 9 to 9; take the softmax"),
+        (np.stack([np.full((2, 4, 4), 1.5), np.full((2, 4, 4), -0.5)], axis=1), "from 0 to 1, got -0.5 to 1.5"),
+        (np.ones((2, 2, 4, 4), np.float32), "sum to 1 over the classes, background included, got 2 to 2"),
+        (np.full((2, 2, 4, 4), 0.25, np.float32), "sum to 1 over the classes, background included, got 0.5 to 0.5"),
     ],
 )
 def test_what_are_no_opinions_is_refused(name, opinions, told):
@@ -110,12 +115,22 @@ def test_dsal_is_one_less_the_dice_of_the_main_head_with_the_others_in_plain_loo
     assert score(sure_of(*masks), "dsal", pairs="all") == pytest.approx(1 - every)
 
 
-def test_dsal_averages_labels_and_counts_one_that_nobody_sees_as_agreed_on():
+def test_dsal_averages_the_labels_that_are_seen_and_takes_none_that_two_heads_miss_for_agreement():
     two = disc(8) + (disc(3) > 0)  # label 2 inside label 1; label 3 nowhere
     ring = disc(8)
     labels = sure_of(two, ring, two, classes=4)
     first = 2 * (ring - disc(3)).sum() / ((ring - disc(3)).sum() + ring.sum())
-    assert score(labels, "dsal") == pytest.approx(1 - ((first + 0 + 1) / 3 + 1) / 2)
+    assert score(labels, "dsal") == pytest.approx(1 - ((first + 0) / 2 + 1) / 2)
+
+
+def test_with_several_labels_an_image_on_which_no_head_sees_any_is_the_most_uncertain():
+    assert score(sure_of(disc(0), disc(0), disc(0), classes=3), "dsal") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in CRITERIA if find_criterion(name).opinions != "single"])
+def test_one_opinion_has_nothing_to_differ_from(name):
+    with pytest.raises(ValueError, match="two at least to differ, got 1"):
+        score(sure_of(disc(4)), name)
 
 
 @FEW

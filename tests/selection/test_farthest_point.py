@@ -116,3 +116,16 @@ def test_equal_vectors_come_last_in_their_order():
     assert sorted(picks[:4].tolist()) == [0, 30, 60, 90]
     assert picks[4:].tolist() == sorted(set(range(120)) - {0, 30, 60, 90})
     assert not distances[4:].any()
+
+
+@pytest.mark.parametrize("spread", [3e-3, 1e-4, 1e-6])
+def test_in_tight_groups_few_pairs_are_left_to_differences(monkeypatch, spread):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(10, 64))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    vectors = (centres[rng.integers(10, size=1000)] + spread * rng.normal(size=(1000, 64)) / 8).astype(np.float32)
+    settled, argwhere = [], np.argwhere
+    monkeypatch.setattr(np, "argwhere", lambda mask: settled.append(int(mask.sum())) or argwhere(mask))
+    picks, _ = farthest_point_sampling(vectors, 100, first=3)
+    assert picks.tolist() == float64_loop(vectors, 100, 3)
+    assert sum(settled) < 20 * 100, "20 for every pick, of 1000 rows and 50 chosen ones on average"

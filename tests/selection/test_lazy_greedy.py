@@ -57,3 +57,14 @@ def test_equal_images_are_not_looked_at_one_by_one():
 def test_where_none_may_be_taken_it_says_so():
     with pytest.raises(ValueError, match="may be taken"):
         greatest_gain(np.full(3, -1.0), lambda images: np.zeros(len(images)), at_once=2)
+
+
+def test_of_equal_bounds_the_first_are_looked_at_and_rule_the_others_out():
+    bounds, looked = np.repeat([3, 9, 5], 500), []
+
+    def gains_of(images):
+        looked.extend(images.tolist())
+        return bounds[images]
+
+    assert greatest_gain(bounds, gains_of, at_once=16) == 500
+    assert sorted(looked) == list(range(500, 516))

@@ -152,6 +152,24 @@ def test_the_weak_labeller_takes_of_the_surest_bin_those_whose_heads_agree_most(
     assert weak_labels(found, 3, exclude={"inside"}) == ["sure1", "sure2", "sure0"]
 
 
+def test_an_image_that_lacks_a_label_in_every_head_is_no_pseudo_label_though_they_agree():
+    whole, part = disc(8) + disc(3), disc(8)  # of two labels the second is missed by all
+    found = Uncertainties(
+        {name: assess(sure_of(*[mask] * 3, classes=3), "dsal") for name, mask in (("whole", whole), ("part", part))}
+    )
+    assert found["part"].score == 0 and found["part"].unseen == 1 and found["whole"].unseen == 0
+    assert weak_labels(found, 2) == ["whole"]
+
+
+def test_a_label_that_one_head_sees_is_not_unseen():
+    assert assess(sure_of(disc(8), disc(8), disc(8) + disc(3), classes=3), "dsal").unseen == 0
+
+
+def test_a_table_without_the_number_of_unseen_labels_can_be_read(tmp_path):
+    (tmp_path / "scores.csv").write_text("id,score,foreground,confidence\na,0.25,0.5,0.9\n")
+    assert dict(Uncertainties.load(tmp_path)) == {"a": Uncertainty(0.25, 0.5, 0.9)}
+
+
 @given(found=scored_pools(), data=st.data())
 def test_a_pseudo_label_is_never_empty_nor_the_expert_s_and_there_are_at_most_so_many(found, data):
     exclude = data.draw(st.sets(st.sampled_from(sorted(found))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import html
 import json
 from pathlib import Path
@@ -14,10 +13,8 @@ from PIL import Image
 from bundle.commands import run_verb
 from bundle.commands.options import parse_budget, parse_options
 from bundle.data.datalist import Datalist, load_datalist
-from bundle.data.id_lists import read_ids
+from bundle.data.id_lists import known_ids, read_ids
 from bundle.embedding import Embeddings
-from bundle.selection import find_strategy
-from bundle.selection import strategy as strategy_module
 
 from .pools import clustered_pool
 
@@ -107,6 +104,25 @@ def test_excluded_ids_are_left_out(place, tmp_path):
     assert not {"image_00020", "image_00021"} & {row["id"] for row in table(tmp_path / "x")}
 
 
+def test_an_excluded_image_is_not_trained_on_though_it_is_labelled(place, tmp_path):
+    (tmp_path / "known.txt").write_text("image_00020\nimage_00021\n", encoding="utf-8")
+    (tmp_path / "bad.txt").write_text("image_00020\n", encoding="utf-8")
+    files = ["--already-labelled", f"{tmp_path}/known.txt", "--exclude", f"{tmp_path}/bad.txt"]
+    assert run(place, tmp_path / "out", "--strategy", "random", "--budget", "3", *files) == 0
+    training = load_datalist(tmp_path / "out" / "selection.json").ids("training")
+    assert "image_00021" in training and "image_00020" not in training and len(training) == 4
+
+
+@pytest.mark.parametrize("strategy", ["coldstart", "ca"])
+def test_the_map_shows_the_images_that_could_be_chosen_and_no_excluded_ones(place, tmp_path, monkeypatch, strategy):
+    from bundle.report import selection_part
+
+    shown, project = [], selection_part.project
+    monkeypatch.setattr(selection_part, "project", lambda vectors: shown.append(len(vectors)) or project(vectors))
+    assert run(place, tmp_path / "out", "--strategy", strategy, "--budget", "5") == 0
+    assert shown == [57]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -124,6 +140,7 @@ def test_excluded_ids_are_left_out(place, tmp_path):
         (["--budget", "58", "--compare", "ca,saal"], "from 1 to 57"),
         (["--budget", "5", "--compare", "ca,saal", "--option", "k=4"], "ca.KEY=VALUE"),
         (["--budget", "5", "--compare", "ca,saal", "--option", "ca.k_mim=4"], "did you mean 'k_min'"),
+        (["--budget", "5", "--compare", "kcenter,ca", "--option", "ca.k=0"], "option k must be a whole number"),
         (["--budget", "5", "--compare", "ca,saal", "--copy-to", "copies"], "--compare makes none"),
         (["--budget", "5", "--link"], "--link needs --copy-to"),
     ],
@@ -216,15 +233,6 @@ def test_compares_strategies_beside_random_draws_and_selects_nothing(place, tmp_
     assert {row["id"] for row in table(tmp_path / "ca")} == chosen["ca"]
 
 
-def test_a_strategy_that_cannot_select_is_left_out_of_the_comparison_and_named(place, tmp_path, monkeypatch):
-    small = dataclasses.replace(find_strategy("saal"), largest=10)
-    monkeypatch.setitem(strategy_module._REGISTRY, "saal", small)
-    assert run(place, tmp_path / "out", "--compare", "kmeans,saal", "--budget", "5") == 0
-    content = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
-    assert list(content["selections"]) == ["kmeans"] and "at most 10 images" in content["left_out"]["saal"]
-    assert "saal is left out" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("link", [False, True])
 def test_selected_images_are_copied_or_linked_in_their_order(place, tmp_path, link, capsys):
     copies = tmp_path / "to_annotate"
@@ -306,6 +314,40 @@ def test_options_have_the_types_that_yaml_gives_them():
 def test_ids_are_read_from_lines_or_from_a_column(tmp_path, content):
     (tmp_path / "ids").write_bytes(content.encode())
     assert read_ids(tmp_path / "ids") == ["a/1", "b 2"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['["a/1", "b 2"]', '{"pool": [{"id": "c"}], "training": [{"id": "a/1", "image": "a.png"}, {"id": "b 2"}]}'],
+)
+def test_ids_are_read_from_a_json_list_or_the_training_section_of_a_datalist(tmp_path, content):
+    (tmp_path / "ids.json").write_text(content, encoding="utf-8")
+    assert read_ids(tmp_path / "ids.json") == ["a/1", "b 2"]
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"training": []}', "[1, 2]", '{"training": [{"image": "a"}]}', "a/1\n", "3"]
+)
+def test_json_that_holds_no_ids_is_refused_with_the_forms_there_are(tmp_path, content):
+    (tmp_path / "ids.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"ids\.json must hold one id a line, .* or a datalist"):
+        read_ids(tmp_path / "ids.json")
+
+
+def test_a_second_round_takes_the_datalist_of_the_first(place, tmp_path):
+    assert run(place, tmp_path / "one", "--budget", "8") == 0
+    for form in ("selection.csv", "selection.json"):
+        known = ["--already-labelled", str(tmp_path / "one" / form)]
+        assert run(place, tmp_path / form, "--budget", "4", *known) == 0
+    assert table(tmp_path / "selection.json") == table(tmp_path / "selection.csv")
+
+
+@pytest.mark.parametrize("content", [" a \n\tb\n  c\n \n", 'id,rank\n" a ",1\n"b ",2\n"  c",3\n'])
+def test_blanks_around_an_id_count_only_where_the_datalist_has_them(tmp_path, content):
+    entries = tuple({"id": name, "image": f"{number}.png"} for number, name in enumerate(("a", "b", "  c")))
+    (tmp_path / "ids").write_text(content, encoding="utf-8")
+    datalist = Datalist("dermoscopy", tmp_path, None, {"pool": entries})
+    assert known_ids(tmp_path / "ids", datalist) == {"a", "b", "  c"}
 
 
 def test_a_file_without_ids_is_refused(tmp_path):

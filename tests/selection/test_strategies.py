@@ -158,3 +158,16 @@ def test_random_draws_every_image_as_often():
     counts = np.array(list(Counter(i for drawn in draws for i in drawn).values()))
     assert len(counts) == 10
     assert ((counts - 180) ** 2 / 180).sum() < 27.9  # chi-squared with 9 degrees of freedom, 0.1 %
+
+
+@pytest.mark.parametrize(("name", "options"), [("saal", {}), ("kmeans", {"normalise": False})])
+@pytest.mark.parametrize("far", [1e4, 1e8])
+def test_one_far_outlier_costs_no_more_than_its_own_cluster(name, options, far):
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 5, 600)
+    vectors = (5 * rng.normal(size=(5, 16))[group] + 0.1 * rng.normal(size=(600, 16))).astype(np.float32)
+    vectors[7] = far
+    ids = tuple(f"image_{i:03d}" for i in range(600))
+    found = select((ids, vectors), strategy=name, budget=12, **options)
+    taken = [int(group[ids.index(name)]) for name in found.ids if name != ids[7]]
+    assert set(taken) == set(range(5)) and max(map(taken.count, taken)) <= 4

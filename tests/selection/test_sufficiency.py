@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bundle.embedding import Embeddings
+from bundle.run.seeds import numpy_stream
 from bundle.selection import select
 from bundle.selection.chance import random_orders
 from bundle.selection.coverage import coverage_curve
@@ -29,7 +30,7 @@ def test_gain_ahead_is_the_mean_fall_over_the_images_that_would_follow():
     gain = curve(mean, asked=20, random=[2 / n for n in range(1, 41)]).gain
     assert gain.ahead and gain.images == 2
     assert gain.per_image == pytest.approx((1 / 20 - 1 / 22) / 2)
-    assert gain.share_of_now == pytest.approx((1 - 20 / 22) / 2)
+    assert gain.left == 1 / 20 and gain.share_of_left == pytest.approx((1 - 20 / 22) / 2)
     assert gain.share_of_first == pytest.approx((1 / 20 - 1 / 22) / (1 - 1 / 3))
     assert gain.random_per_image == pytest.approx(1 / 20 - 1 / 22)
 
@@ -43,8 +44,65 @@ def test_gain_without_a_look_ahead_is_that_of_the_last_images():
 def test_a_single_image_and_a_pool_of_equal_ones_have_their_sentences():
     assert curve([0.5], asked=1).gain is None and "not known" in curve([0.5], asked=1).when_to_stop()
     flat = curve([0.0, 0.0, 0.0], asked=2)
-    assert flat.gain.share_of_first is None and flat.gain.share_of_now == 0
-    assert "the curve has no bend" in flat.how_many() and "of what each of the first" not in flat.when_to_stop()
+    assert flat.gain.share_of_first is None and flat.gain.share_of_left == 0
+    assert "the curve has no bend" in flat.how_many() and "no image can add any" in flat.when_to_stop()
+
+
+def test_the_last_images_are_held_against_the_distance_before_them():
+    found = curve([1.0, 0.5, 0.051, 0.0], asked=4, random=[1.0, 0.6, 0.1, 0.0])
+    assert found.gain.left == 0.051 and found.gain.share_of_left == 1
+    assert "the last 1 image lowered the mean distance by 100.00%" in found.when_to_stop()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_every_image_has_a_chosen_copy_nothing_is_left_to_gain(seed):
+    originals = np.random.default_rng(seed).normal(size=(10, 64)).astype(np.float32)
+    pool = Embeddings(IDS[:40], np.repeat(originals, 4, axis=0))
+    selection = select(pool, strategy="coldstart", budget=10)
+    found = measure_sufficiency(pool, selection.ids, further=look_ahead(pool, selection))
+    assert found.mean[9] == 0 and found.gain.left == 0 and "no image can add any" in found.when_to_stop()
+
+
+def nearest_by_loops(ids: list[str], chosen: set[str]) -> list[float]:
+    """Distance of every image of ``ids`` to the nearest of ``chosen``, at length 1."""
+    unit = {name: vector / np.linalg.norm(vector) for name, vector in zip(IDS, VECTORS.astype(float), strict=True)}
+    return [min(float(np.linalg.norm(unit[one] - unit[other])) for other in chosen) for one in ids]
+
+
+def test_a_large_pool_is_told_by_the_distances_of_a_random_sample_to_images_of_the_whole(monkeypatch):
+    monkeypatch.setattr("bundle.selection.sufficiency.SAMPLE", 25)
+    chosen, labelled = IDS[5:20], IDS[:5]
+    found = measure_sufficiency(POOL, chosen, labelled=labelled, seed=3)
+    sample = sorted(np.array(sorted(IDS))[numpy_stream(3, "sufficiency").choice(60, size=25, replace=False)].tolist())
+    unit = np.stack([VECTORS[IDS.index(name)] for name in sample]).astype(float)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    scale = np.linalg.norm(unit - unit.mean(axis=0), axis=1).mean()
+
+    def by_loops(order: list[str]) -> list[float]:
+        steps = range(1, len(order) + 1)
+        return [np.mean(nearest_by_loops(sample, {*labelled, *order[:n]})) / scale for n in steps]
+
+    assert found.pool == 25
+    np.testing.assert_allclose(found.mean, by_loops(list(chosen)), atol=1e-6)
+    draws = random_orders(set(IDS) - set(labelled), len(chosen), seed=3)
+    np.testing.assert_allclose(found.random, [by_loops(draw) for draw in draws], atol=1e-6)
+
+
+def test_a_sample_neither_over_nor_underrates_what_is_chosen(monkeypatch):
+    whole = measure_sufficiency(POOL, IDS[:40]).mean[-1]
+    monkeypatch.setattr("bundle.selection.sufficiency.SAMPLE", 20)
+    told = [measure_sufficiency(POOL, IDS[:40], seed=seed).mean[-1] for seed in range(60)]
+    assert abs(np.mean(told) - whole) < 3 * np.std(told, ddof=1) / np.sqrt(len(told))
+
+
+@pytest.mark.parametrize("sample", [20, 60])
+def test_a_labelled_image_outside_of_the_pool_plays_no_part(monkeypatch, sample):
+    monkeypatch.setattr("bundle.selection.sufficiency.SAMPLE", sample)
+    found, without = (
+        measure_sufficiency(POOL, IDS[:6], labelled=labelled) for labelled in (["gone", IDS[9]], [IDS[9]])
+    )
+    np.testing.assert_array_equal(found.mean, without.mean)
+    np.testing.assert_array_equal(found.random, without.random)
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0.6, 3), (0.5, 4), (0.05, None)])
