@@ -121,6 +121,8 @@ class ColdStartApp(MONAILabelApp):
         image = str(request.get("image") or "")
         if not self._may_read(image, store):
             raise Refused(404, f"there is no image {request.get('image')!r}")
+        if self._server_mode:  # a batch inference runs beside the server, and would write leases as they were
+            self.pool.leases.renew(image)
         with gone_if_refused(Path(image)):
             return dict(super().infer(request, store))
 

@@ -6,9 +6,11 @@ import json
 import logging
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from fastapi import HTTPException
+from monailabel.interfaces.app import MONAILabelApp
 
 from bundle.label.app import ColdStartApp
 from bundle.label.server import ADDRESS
@@ -61,3 +63,14 @@ def test_a_value_that_cannot_be_is_a_refusal_and_nothing_is_scored(app, monkeypa
     monkeypatch.setattr(ColdStartApp, "async_scoring", lambda *_: pytest.fail("scored"))
     with pytest.raises(HTTPException, match="max_epochs must be more"):
         app.train({"model": "model"})
+
+
+@pytest.mark.parametrize("in_server", [True, False])
+def test_who_has_an_image_drawn_keeps_it_and_a_batch_beside_the_server_touches_no_lease(app, monkeypatch, in_server):
+    renewed: list[str] = []
+    app._server_mode, app._infers = in_server, {"model": None}
+    app.pool = SimpleNamespace(leases=SimpleNamespace(renew=renewed.append))
+    monkeypatch.setattr(ColdStartApp, "_may_read", lambda *_: True)
+    monkeypatch.setattr(MONAILabelApp, "infer", lambda *_: {"file": "mask.png"})
+    assert app.infer({"model": "model", "image": "a/1"}, datastore=object()) == {"file": "mask.png"}
+    assert renewed == (["a/1"] if in_server else [])
