@@ -9,7 +9,7 @@ _SMALLER = (
     "lower batch_size or cache_images (--set batch_size=8), or run where there is more memory; a training with another "
     "batch_size begins anew and needs --overwrite or another --out"
 )
-_NO_WORKERS = "set their number to 0 (--set dataloader#num_workers=0)"
+_NO_WORKERS = "set their number to 0 (--set validate#dataloader#num_workers=0)"
 # Of the message, in the order they are tried; PyTorch has no classes of its own for most of these.
 _ADVICE = (
     (

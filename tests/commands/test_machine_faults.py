@@ -85,11 +85,13 @@ def test_a_full_gpu_says_what_to_lower():
 
 
 def test_a_dead_worker_says_what_to_set(stocked, tmp_path):
-    words = [*arguments("embed", stocked, tmp_path / "out"), "--set", "dataloader#num_workers=1"]
-    code = run_apart("embed", words, log=tmp_path / "log", prepare=kill_workers)
+    # With a cache the canvases of the validation are read before there are workers.
+    workers = ["--set", "validate#dataloader#num_workers=1", "--set", "cache_images=0"]
+    words = [*arguments("train", stocked, tmp_path / "out"), *workers]
+    code = run_apart("train", words, log=tmp_path / "log", prepare=kill_workers)
     error = last_line((tmp_path / "log").read_text())
-    assert code == 2 and "worker that loads data was killed" in error and "dataloader#num_workers=0" in error
-    assert not (tmp_path / "out").exists()
+    assert code == 2 and "worker that loads data was killed" in error and "validate#dataloader#num_workers=0" in error
+    assert not (tmp_path / "out" / "model.pt").exists()
 
 
 class Mine:
