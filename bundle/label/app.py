@@ -107,7 +107,10 @@ class ColdStartApp(MONAILabelApp):
         if strategy not in self._strategies:
             raise Refused(404, f"there is no strategy {strategy!r}; there are {', '.join(self._strategies)}")
         self._refresh()
-        return dict(super().next_sample(request))
+        found = dict(super().next_sample(request))
+        if not found:  # MONAI Label asks only where it serves an image, and what cannot be served is to be named
+            self._score_anew()
+        return found
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Pre-draw an image of the datastore, or an uploaded one.
@@ -168,7 +171,7 @@ class ColdStartApp(MONAILabelApp):
         super().on_save_label(image_id, label_id)
 
     def _score_anew(self) -> None:
-        """Ask for scores under a new model. The model stands without them, and the next image served asks again."""
+        """Ask for what is out of date, such as scores under a new model, which stands without them."""
         if not self._auto_update_scoring:
             return
         try:

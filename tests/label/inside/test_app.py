@@ -74,3 +74,14 @@ def test_who_has_an_image_drawn_keeps_it_and_a_batch_beside_the_server_touches_n
     monkeypatch.setattr(MONAILabelApp, "infer", lambda *_: {"file": "mask.png"})
     assert app.infer({"model": "model", "image": "a/1"}, datastore=object()) == {"file": "mask.png"}
     assert renewed == (["a/1"] if in_server else [])
+
+
+@pytest.mark.parametrize(("served", "asked"), [({"id": "a"}, 0), ({}, 1)])
+def test_images_that_cannot_be_served_are_looked_at_although_none_is(app, monkeypatch, served, asked):
+    asks: list[None] = []
+    app._strategies = {"first": None}
+    monkeypatch.setattr(MONAILabelApp, "next_sample", lambda *_: served)
+    monkeypatch.setattr(ColdStartApp, "datastore", lambda _: None)
+    monkeypatch.setattr(ColdStartApp, "async_scoring", lambda *_: asks.append(None))
+    assert app.next_sample({"strategy": "first"}) == served
+    assert len(asks) == asked
