@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,12 +46,12 @@ def write_groups(folder: Path) -> Path:
 
     ``run`` is that of ``results.csv``. A benchmark of images without groups has no rows.
     """
-    ledger = Ledger(folder)
-    rows = []
+    ledger, rows = Ledger(folder), []
+    groups_of = functools.cache(functools.partial(read_groups, folder))  # runs share their test images
     for row in sorted(ledger.rows(), key=lambda row: row["run"]):
         scores = ledger.scores(row["run"])
         dice = dict(zip(scores.ids, scores.dice.tolist(), strict=True))
-        for kind, members in read_groups(folder, row["settings"]["data"], row["settings"]["size"]).items():
+        for kind, members in groups_of(row["settings"]["data"], row["settings"]["size"]).items():
             for group, ids in members.items():
                 mean = statistics.fmean(dice[name] for name in ids)
                 about = {"run": row["run"], "kind": kind, "group": group, "images": len(ids)}

@@ -204,7 +204,9 @@ class _Bench:
     def _measure(self, recipe: Recipe, seed: int) -> None:
         args, rows = self.args, self._rows_file(recipe, seed)
         one_shot = recipe.strategy == ONE_SHOT
-        start = self._cold_start(args.initial + args.rounds * args.per_round if one_shot else args.initial, seed)
+        exclude = self._excluded(seed)
+        labels = args.initial + args.rounds * args.per_round if one_shot else args.initial
+        start = self._cold_start(labels, seed, exclude)
         folder = self.out / "runs" / rows.stem
         run_stage(
             "run_rounds",
@@ -212,7 +214,7 @@ class _Bench:
             out=folder,
             datalist=self.datalist,
             initial_selection=start,
-            exclude=self._excluded(seed),
+            exclude=exclude,
             strategy="random" if one_shot else recipe.strategy,
             oracle="simulated",
             rounds=0 if one_shot else args.rounds,
@@ -276,7 +278,7 @@ class _Bench:
         path.parent.mkdir(exist_ok=True)
         return exclude_others(self.datalist, draw_candidates(self.labelled, self.candidates, seed=seed), path)
 
-    def _cold_start(self, labels: int, seed: int) -> Path:
+    def _cold_start(self, labels: int, seed: int, exclude: Path | None) -> Path:
         folder = self.out / f"{COLD_START}_{labels}_{self._share(seed)}"
         with self.claims.wait(folder.name):
             run_stage(
@@ -287,7 +289,7 @@ class _Bench:
                 embeddings=self.embeddings,
                 strategy=COLD_START,
                 budget=labels,
-                exclude=self._excluded(seed),
+                exclude=exclude,
             )
         return folder
 

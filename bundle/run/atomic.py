@@ -7,7 +7,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since writers such as PIL and nibabel choose the format by it.
     """
-    target = Path(path)
-    with refusals_told(target), temporary_path(target, "tmp") as temporary:
-        try:
-            yield temporary
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _becoming(Path(path), Path.replace) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -47,21 +40,8 @@ def atomic_new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         FileExistsError: it is there, or something that the file system takes for the same name.
     """
-    target = Path(path)
-    with refusals_told(target), temporary_path(target, "tmp") as temporary:
-        try:
-            yield temporary
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            try:
-                os.link(temporary, target)  # unlike a rename it never replaces
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without hard links: an empty file holds the name
-                target.touch(exist_ok=False)
-                temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _becoming(Path(path), _take_free_name) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -168,6 +148,29 @@ def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any]) -> P
     with atomic_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     return Path(path)
+
+
+@contextmanager
+def _becoming(target: Path, name: Callable[[Path, Path], object]) -> Iterator[Path]:
+    """Give a temporary path beside ``target``, and on success ``name`` it so, once its content is on the disk."""
+    with refusals_told(target), temporary_path(target, "tmp") as temporary:
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            name(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _take_free_name(temporary: Path, target: Path) -> None:
+    try:
+        os.link(temporary, target)  # unlike a rename it never replaces
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: an empty file holds the name
+        target.touch(exist_ok=False)
+        temporary.replace(target)
 
 
 def _check_replaceable(target: Path, mark: str, stage: str | None) -> None:

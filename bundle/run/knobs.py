@@ -50,7 +50,7 @@ def check_knobs(overrides: Mapping[str, Any], files: Iterable[Path]) -> None:
         ValueError: an unknown name, with the nearest known one, or a value of another type or out of range.
     """
     files = list(files)
-    known = _merged(files)
+    known = merged_configs(files)
     for name, value in overrides.items():
         _check_name(name.lstrip("+"), known, " + ".join(file.name for file in files))
         if name in known:
@@ -81,8 +81,8 @@ def check_command_line() -> None:
         raise SystemExit(f"monai.bundle run: {error}") from None
 
 
-def _merged(files: Sequence[Path]) -> dict[str, Any]:
-    """The configs as one nested mapping."""
+def merged_configs(files: Sequence[Path]) -> dict[str, Any]:
+    """The configs as they are written, as one nested mapping; a later one is an overlay on those before it."""
     import yaml
 
     merged: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.run.advice import causes
 from bundle.run.atomic import OutputExists, retire_folder, write_json
-from bundle.run.knobs import check_knobs
+from bundle.run.knobs import check_knobs, merged_configs
 from bundle.run.temporary import TEMPORARY, clear_leftovers
 
 if TYPE_CHECKING:
@@ -55,16 +55,8 @@ def shipped_weights(kind: str, modality: str) -> Path | None:
 
 
 def written_setting(stage: str, name: str) -> Any:
-    """What the config of a stage says of a name, as it stands there: the default of a knob.
-
-    Args:
-        stage: one of ``CONFIGS``; a later file of its config comes before an earlier one.
-        name: of the top level.
-    """
-    import yaml
-
-    files = [yaml.safe_load((bundle_root() / "configs" / file).read_text(encoding="utf-8")) for file in CONFIGS[stage]]
-    return next(file[name] for file in reversed(files) if name in file)
+    """What the config of a stage, one of ``CONFIGS``, says of a name of its top level: the default of a knob."""
+    return merged_configs([bundle_root() / "configs" / file for file in CONFIGS[stage]])[name]
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
