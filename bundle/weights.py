@@ -16,6 +16,7 @@ from torch import nn
 from bundle.network import UNet, network_settings
 from bundle.run import ranks
 from bundle.run.atomic import write_tensors
+from bundle.run.stages import bundle_root
 
 logger = logging.getLogger(__name__)
 
@@ -207,3 +208,17 @@ def _portable(state: Mapping[str, torch.Tensor], half: bool) -> dict[str, torch.
 
 def _full(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: t.float() if t.dtype == torch.float16 else t for name, t in state.items()}
+
+
+def shipped_weights(kind: str, modality: str) -> Path | None:
+    """The bundle's own weight file of a modality, or None where it ships none.
+
+    Args:
+        kind: ``model`` or ``model_ssl_pretrained``.
+        modality: name or path; a file named for it comes before the unnamed one, which is the bundle's own modality.
+    """
+    folder, name = bundle_root() / "models", Path(modality).stem
+    named, unnamed = folder / f"{kind}_{name}.pt", folder / f"{kind}.pt"
+    if named.is_file():
+        return named
+    return unnamed if unnamed.is_file() and load_weights(unnamed).settings.get("modality") == name else None

@@ -13,9 +13,8 @@ from PIL import Image
 from bundle.commands import run_verb
 from bundle.data.modality import available_modalities, load_modality
 from bundle.network import UNet
-from bundle.run.workflow import shipped_weights
 from bundle.segmentation.metrics import score_image
-from bundle.weights import load_weights
+from bundle.weights import load_weights, shipped_weights
 
 
 @pytest.mark.parametrize("modality", available_modalities())

@@ -17,7 +17,8 @@ from bundle.benchmark.images import Canvases
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Modality
 from bundle.numerics import choose_device
-from bundle.run.workflow import open_workflow, run_workflow, written_setting
+from bundle.run.stages import written_setting
+from bundle.run.workflow import open_workflow, run_workflow
 from bundle.segmentation.self_training import taught_images
 
 # Handlers that serve a person who watches, or a training that resumes; a run of a benchmark is short, and begun anew.

@@ -228,7 +228,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Bench, Mapping[str, Run]]:
     from bundle.data.datalist import load_datalist
     from bundle.data.modality import load_modality
     from bundle.run.record import file_fingerprint
-    from bundle.run.workflow import parse_setting
+    from bundle.run.settings import parse_setting
 
     choices = [parse_choice(text) for text in args.strategies]
     modality = load_modality(args.modality)

@@ -65,7 +65,7 @@ def _drill(folder: Path, args: argparse.Namespace) -> list[dict[str, object]]:
 
     from tqdm import tqdm
 
-    from bundle.run.drill import differences, result_of, run_apart
+    from bundle.benchmark.drill import differences, result_of, run_apart
     from bundle.run.seeds import numpy_stream
 
     place = folder / "work"

@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the table."""
-    from bundle.run.workflow import run_claimed, shipped_weights
+    from bundle.run.workflow import run_claimed
+    from bundle.weights import shipped_weights
 
     model = args.model or (args.modality and shipped_weights("model", args.modality))
     if args.modality and not model:

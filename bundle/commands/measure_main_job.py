@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the table, then the path of results.csv."""
-    from bundle.run.workflow import claim_folder
+    from bundle.run.claim import claim_folder
 
     out, data = Path(args.out).absolute(), Path(args.data).absolute()
     request = {name: value for name, value in vars(args).items() if name not in ("out", "overwrite", "seeds")}

@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, print the comparison, then the path of rounds.csv."""
     from bundle.benchmark.statistics import LARGEST_FAMILY
-    from bundle.run.workflow import claim_folder
+    from bundle.run.claim import claim_folder
 
     recipes = [Recipe.parse(text) for text in dict.fromkeys([*args.recipes, ONE_SHOT])]
     if len(recipes) - 1 > LARGEST_FAMILY:

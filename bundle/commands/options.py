@@ -100,7 +100,7 @@ def label_aliases(texts: Sequence[str]) -> dict[str, str]:
 
 def settings(args: argparse.Namespace, **overrides: Any) -> dict[str, Any]:
     """The overrides of a workflow: those given, the modality of the datalist, the seed, and ``--set`` last."""
-    from bundle.run.workflow import parse_setting
+    from bundle.run.settings import parse_setting
 
     found = {name: value for name, value in overrides.items() if value is not None}
     if getattr(args, "seed", None) is not None:
@@ -118,7 +118,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """``["k=8", "start=farthest"]`` to a mapping; values are read as YAML."""
     import yaml
 
-    from bundle.run.workflow import yaml_value
+    from bundle.run.settings import yaml_value
 
     options = {}
     for pair in pairs:

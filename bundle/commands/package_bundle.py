@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the package and print its path."""
     from bundle.data.modality import load_modality
-    from bundle.run.workflow import bundle_root
+    from bundle.run.stages import bundle_root
 
     modality = load_modality(args.modality)
     root = bundle_root()
@@ -124,8 +124,7 @@ def _write_configs(source: Path, target: Path, modality: Modality) -> None:
 
 def _weights(kind: str, modality: Modality, given: str | None) -> Path:
     """The weight file to ship: the one given, or the bundle's own for this modality."""
-    from bundle.run.workflow import shipped_weights
-    from bundle.weights import check_settings, load_weights
+    from bundle.weights import check_settings, load_weights, shipped_weights
 
     path = Path(given) if given else shipped_weights(kind, modality.name)
     if path is None:

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not done yet and print the path of the report."""
-    from bundle.run.workflow import claim_folder
+    from bundle.run.claim import claim_folder
 
     if args.masks and not args.images:
         raise ValueError("--masks needs --images: the demo draws its own masks")

@@ -33,10 +33,10 @@ class RoundsPlan:
         from bundle.data.annotations.names import LabelNames
         from bundle.data.datalist import load_datalist
         from bundle.embedding import Embeddings
-        from bundle.run.workflow import shipped_weights
         from bundle.selection import available_criteria, find_criterion, find_strategy
         from bundle.selection.options import require_number
         from bundle.selection.query import resolve_diversity
+        from bundle.weights import shipped_weights
 
         self.args, self.out = args, Path(args.out).absolute()
         require_least(args, rounds=0, per_round=1, weak_per_round=1, members=2)

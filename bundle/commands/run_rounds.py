@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     """Go on as far as the labels reach; print the path of the report, or of what to annotate."""
     from bundle.commands.rounds_loop import RoundsLoop
     from bundle.commands.rounds_plan import RoundsPlan
-    from bundle.run.workflow import claim_folder
+    from bundle.run.claim import claim_folder
 
     for name, value in vars(args).items():
         if isinstance(value, Path):

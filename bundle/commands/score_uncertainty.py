@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the table."""
-    from bundle.run.workflow import claim_folder, is_code, run_workflow
+    from bundle.run.claim import claim_folder
+    from bundle.run.settings import is_code
+    from bundle.run.workflow import run_workflow
     from bundle.selection import find_criterion
     from bundle.selection.uncertainty import FILE_NAME
 

@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workflow and print the path of the weights."""
-    from bundle.run.workflow import bundle_root, run_claimed, shipped_weights
+    from bundle.run.stages import bundle_root
+    from bundle.run.workflow import run_claimed
+    from bundle.weights import shipped_weights
 
     weights = args.ssl_weights
     modality = args.modality or datalist_modality(args.datalist)
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _epochs(steps: int, overrides: Mapping[str, Any]) -> int:
     """How many epochs ``steps`` are, each as long as the config or an override has it."""
-    from bundle.run.workflow import written_setting
+    from bundle.run.stages import written_setting
 
     length = overrides.get("epoch_length", written_setting("train", "epoch_length"))
     if not isinstance(length, int) or length < 1:

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from bundle.data import archive, dicom
 from bundle.data.frames import split_frame
 from bundle.data.pictures import UnreadableImage
+from bundle.run.claim import REQUEST
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import FILE_NAME as RECORD
-from bundle.run.workflow import REQUEST
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bundle.run.record import content_fingerprint
-from bundle.run.workflow import parse_setting
+from bundle.run.settings import parse_setting
 from bundle.selection import find_criterion, find_strategy
 
 OPTION = "option."

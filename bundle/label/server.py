@@ -27,8 +27,9 @@ from bundle.label.orthanc import Orthanc
 from bundle.label.plan import Plan
 from bundle.label.stand_in import write_stand_in
 from bundle.run.atomic import OutputExists
+from bundle.run.claim import claim_folder
 from bundle.run.record import file_fingerprint
-from bundle.run.workflow import bundle_root, claim_folder
+from bundle.run.stages import bundle_root
 
 logger = logging.getLogger(__name__)
 

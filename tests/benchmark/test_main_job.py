@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from bundle.commands import run_verb
+from bundle.run.claim import claim_folder
 from bundle.run.record import file_fingerprint
-from bundle.run.workflow import claim_folder
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bundle.benchmark.drill import result_of
 from bundle.commands import run_verb
 from bundle.commands.embed import embed_section
 from bundle.data.datalist import Datalist, load_datalist
 from bundle.run.atomic import write_text
-from bundle.run.drill import result_of
 
 SIZES = ((44, 30), (30, 44), (36, 36))  # (W, H)
 MODALITY = """\

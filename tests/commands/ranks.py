@@ -19,7 +19,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 
 from bundle.run import ranks
-from bundle.run.workflow import CONFIGS, bundle_root
+from bundle.run.stages import CONFIGS, bundle_root
 
 
 def digest(*tensors: torch.Tensor) -> str:

@@ -10,7 +10,7 @@ from monai.bundle import ConfigWorkflow
 
 from bundle.commands import run_verb
 from bundle.data.modality import available_modalities
-from bundle.run.workflow import CONFIGS
+from bundle.run.stages import CONFIGS
 from tests.commands import stages
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bundle.benchmark.drill import differences, result_of, run_apart
 from bundle.commands import run_verb
-from bundle.run.drill import differences, result_of, run_apart
 
 from .sabotage import full_disk_at, kill_at, limit_file_size, watched
 from .stages import CLAIMED, STAGES, arguments

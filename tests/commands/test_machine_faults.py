@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from bundle.benchmark.drill import differences, result_of, run_apart
 from bundle.commands import run_verb
 from bundle.network import UNet
 from bundle.run.advice import advice
-from bundle.run.drill import differences, result_of, run_apart
 from bundle.run.knobs import _CHOICES, _RANGES, check_command_line, check_knobs
-from bundle.run.workflow import CONFIGS, config_files
+from bundle.run.stages import CONFIGS, config_files
 from bundle.segmentation.losses import DeepSupervisionLoss
 from bundle.weights import load_weights, save_weights
 

@@ -19,8 +19,8 @@ from pydicom import config as pydicom_config
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
 
+from bundle.benchmark.drill import run_apart
 from bundle.commands import run_verb
-from bundle.run.drill import run_apart
 from tests.data.conftest import make_dicom
 
 NAME, BIRTH, NUMBER = "ZZQXNAME", "19431207", "98765432"

@@ -38,9 +38,9 @@ from bundle.data.split import Entry
 from bundle.data.threads import in_threads
 from bundle.data.tree import walk
 from bundle.run.atomic import atomic_folder, write_csv
+from bundle.run.claim import REQUEST
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import FILE_NAME as RECORD
-from bundle.run.workflow import REQUEST
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bundle.benchmark.drill import differences, result_of
 from bundle.commands.drill_kills import STAGES, _arguments
-from bundle.run.drill import differences, result_of
 
 
 def make(folder: Path, *, seconds: float = 1.0) -> Path:
