@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from monai.utils import MetaKeys, TraceKeys
 from scipy.sparse import csr_matrix
 from torch.nn.functional import interpolate, pad
 
+_Planes = TypeVar("_Planes", torch.Tensor, np.ndarray)
+
 
 def canvas_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
     """Where an image lies on the canvas: (left, top, width, height) in canvas pixels, 0-based.
@@ -24,6 +26,12 @@ def canvas_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
     scale = size / max(width, height)
     w, h = max(1, round(width * scale)), max(1, round(height * scale))
     return (size - w) // 2, (size - h) // 2, w, h
+
+
+def cut_padding(canvas: _Planes, width: int, height: int) -> _Planes:
+    """What an image of this size fills of (..., size, size): (..., w, h), a view."""
+    left, top, w, h = canvas_box(width, height, canvas.shape[-1])
+    return canvas[..., left : left + w, top : top + h]
 
 
 def to_canvas(
@@ -46,8 +54,7 @@ def to_canvas(
 
 def from_canvas(canvas: torch.Tensor, width: int, height: int, *, classes: bool = False) -> torch.Tensor:
     """Undo :func:`to_canvas`: (C, size, size) to (C, width, height) of the original image."""
-    left, top, w, h = canvas_box(width, height, canvas.shape[-1])
-    return _resize(canvas[:, left : left + w, top : top + h], (width, height), classes=classes)
+    return _resize(cut_padding(canvas, width, height), (width, height), classes=classes)
 
 
 class FitCanvasd(MapTransform, InvertibleTransform):

@@ -11,6 +11,7 @@ from bundle import __version__
 from bundle.embedding import Embeddings
 from bundle.report import run_parts
 from bundle.report.blocks import Facts, Section
+from bundle.report.record_part import glance
 from bundle.report.rounds_part import RoundsPart
 from bundle.report.run_folder import RunFolder
 from bundle.report.selection_part import SelectionPart
@@ -42,11 +43,11 @@ def write_run_report(run_folder: str | os.PathLike[str], out: str | os.PathLike[
     if all(section.empty for section in sections):
         raise ValueError(f"{run.path} holds no part of a run: {run_parts.LAYOUT}")
     page = render_page(
-        title=f"Cold start: {run_parts.modality_name(run) or 'a run'}",
+        title=f"Cold start: {run.modality_name or 'a run'}",
         lead="From unlabelled images to a segmentation model: what was done, chosen, learned and scored. "
         "Research software, not a medical device.",
         sections=sections,
-        glance=run_parts.glance(run),
+        glance=glance(run),
     )
     return write_text(out if out is not None else run.path / FILE_NAME, page)
 

@@ -18,9 +18,10 @@ import contextlib
 import csv
 import functools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,11 @@ class RunFolder:
             contents.insert(0, self.json("datalist.json"))
         return next((str(content["modality"]) for content in contents if content.get("modality")), None)
 
+    @property
+    def modality_name(self) -> str:
+        """The modality in a word, also where the user's own is given by a path; empty where nothing tells it."""
+        return PurePath(self.modality).stem if self.modality else ""
+
     @functools.cached_property
     def image_paths(self) -> dict[str, Path]:
         """Id to file of every image of the datalist; empty without one."""
@@ -128,6 +134,11 @@ class RunFolder:
 def mapping(content: Any) -> Mapping[str, Any]:
     """An entry of a file that should be a mapping; an empty one where it is absent or anything else."""
     return content if isinstance(content, Mapping) else {}
+
+
+def finite(value: Any) -> bool:
+    """Whether an entry of a file is a number that can be shown."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def numbers(rows: Sequence[Mapping[str, str]], column: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.utils import TraceKeys
 
-from bundle.data.canvas import canvas_box
+from bundle.data.canvas import cut_padding
 
 
 def image_part(image: MetaTensor, canvas: torch.Tensor | None = None) -> torch.Tensor:
@@ -16,7 +16,5 @@ def image_part(image: MetaTensor, canvas: torch.Tensor | None = None) -> torch.T
         image: (C, size, size) as ``FitCanvasd`` gives it, which remembers the size it had.
     """
     width, height = map(int, image.applied_operations[-1][TraceKeys.ORIG_SIZE])
-    left, top, w, h = canvas_box(width, height, image.shape[-1])
     found = image if canvas is None else canvas
-    plain = found.as_subclass(torch.Tensor)
-    return plain[..., left : left + w, top : top + h]
+    return cut_padding(found.as_subclass(torch.Tensor), width, height)

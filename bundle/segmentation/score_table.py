@@ -10,7 +10,7 @@ from typing import Any
 
 from ignite.engine import Engine
 
-from bundle.data.canvas import canvas_box
+from bundle.data.canvas import cut_padding
 from bundle.run import ranks
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, content_fingerprint, entries_fingerprint, file_fingerprint
@@ -82,5 +82,4 @@ class WriteScores(EachImage):
 def without_padding(item: Item) -> Item:
     """Opinions ``pred`` (P, classes, size, size) on the canvas, cropped to where the image lies."""
     width, height = (int(side) for side in item["image"].meta["spatial_shape"][:2])
-    left, top, w, h = canvas_box(width, height, item["pred"].shape[-1])
-    return {**item, "pred": item["pred"][:, :, left : left + w, top : top + h]}
+    return {**item, "pred": cut_padding(item["pred"], width, height)}

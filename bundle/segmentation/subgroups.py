@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bundle.data.canvas import canvas_box
+from bundle.data.canvas import cut_padding
 from bundle.data.modality import Modality
 from bundle.data.split import KEPT_COLUMNS
 from bundle.segmentation.metrics import SCORES, summarise
@@ -93,9 +93,8 @@ def summarise_groups(
 
 def _skin_angle(canvas: np.ndarray, lesion: np.ndarray) -> float:
     """On the canvas without its padding, where a hair or a reflex weighs little."""
-    left, top, width, height = canvas_box(lesion.shape[0], lesion.shape[1], canvas.shape[-1])
-    picture = canvas[:, left : left + width, top : top + height].transpose(1, 2, 0)
-    columns, rows = ((np.arange(n) + 0.5) / n for n in (width, height))
+    picture = cut_padding(canvas, *lesion.shape).transpose(1, 2, 0)
+    columns, rows = ((np.arange(n) + 0.5) / n for n in picture.shape[:2])
     nearest = np.ix_((columns * lesion.shape[0]).astype(int), (rows * lesion.shape[1]).astype(int))
     return typology_angle(picture, lesion[nearest])
 
