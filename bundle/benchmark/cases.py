@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from bundle.benchmark.arms import short
 from bundle.benchmark.images import TestImages
 from bundle.data.datalist import Datalist
 from bundle.data.modality import Modality
-from bundle.run.atomic import write_csv
+from bundle.run.table import read_csv, write_csv
 from bundle.segmentation.subgroups import CASE_COLUMNS, case_of, subgroups
 
 
@@ -41,8 +40,7 @@ def read_groups(folder: Path, data: str, size: int) -> dict[str, dict[str, list[
         file = folder / "cases" / f"{short(data)}.csv"  # as it was called before
     if not file.is_file():
         return {}
-    with file.open(newline="", encoding="utf-8") as handle:
-        return subgroups(csv.DictReader(handle))
+    return subgroups(read_csv(file))
 
 
 def _cases_file(folder: Path, data: str, size: int) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from bundle.benchmark.arms import SHORT, short, strategy_title
 from bundle.benchmark.cases import read_groups
 from bundle.benchmark.ledger import Ledger, run_key
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 
 FILE_NAME = "results.csv"
 

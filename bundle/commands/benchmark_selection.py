@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from bundle.commands.options import require_least
-from bundle.run.atomic import atomic_folder, write_csv
+from bundle.run.atomic import atomic_folder
+from bundle.run.table import write_csv
 
 DESCRIPTION = """\
 Time the selection on drawn pools: silhouettes and farthest points beside plain scikit-learn and NumPy in one process,

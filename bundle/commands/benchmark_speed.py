@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 from bundle.commands.options import require_least
-from bundle.run.atomic import atomic_folder, write_csv
+from bundle.run.atomic import atomic_folder
+from bundle.run.table import write_csv
 
 DESCRIPTION = """\
 Time every stage beside the plain way of doing it, in one process and on drawn images, and tell how the cost of the

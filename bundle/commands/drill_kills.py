@@ -41,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the drill and print the path of its table."""
-    from bundle.run.atomic import atomic_folder, write_csv
+    from bundle.run.atomic import atomic_folder
     from bundle.run.record import RunRecord
+    from bundle.run.table import write_csv
 
     if args.kills < 1:
         raise ValueError(f"--kills must be at least 1, got {args.kills}")

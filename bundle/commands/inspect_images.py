@@ -48,9 +48,10 @@ def run(args: argparse.Namespace) -> int:
     from bundle.data.inspection import ANY, COLUMNS, inspect_images
     from bundle.data.modality import load_modality
     from bundle.data.tree import UNPACKED, ImageTree
-    from bundle.run.atomic import atomic_file, atomic_folder, write_csv, write_json
+    from bundle.run.atomic import atomic_file, atomic_folder, write_json
     from bundle.run.quarantine import Quarantine
     from bundle.run.record import RunRecord
+    from bundle.run.table import write_csv
 
     modality = load_modality(args.modality) if args.modality else ANY
     record = RunRecord("inspect_images", settings=vars(args))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.commands.chain import exclude_others, labelled_candidates, list_public_set, run_stage
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 
 DESCRIPTION = """\
 Run the main job on a labelled public set and tell what the warm start gives: all labels once, few random labels with

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import time
@@ -15,7 +14,8 @@ from bundle.benchmark.claims import PATIENCE, Claims
 from bundle.benchmark.rounds import ONE_SHOT, compare, final_scores, groups_table, scores_by_group, table
 from bundle.commands.chain import exclude_others, labelled_candidates, list_public_set, run_stage
 from bundle.commands.options import parse_budget, require_least
-from bundle.run.atomic import write_csv, write_json
+from bundle.run.atomic import write_json
+from bundle.run.table import read_csv, write_csv
 
 DESCRIPTION = """\
 Compare ways to spend one sum of labels on a labelled public set: a cold start and rounds by each recipe, random rounds,
@@ -241,8 +241,7 @@ class _Bench:
             run = self.out / "runs" / self._rows_file(Recipe.parse(name), seed).stem
             table_file = run / "rounds" / str(number) / "evaluation" / "per_image.csv"
             if table_file.is_file():
-                with table_file.open(newline="", encoding="utf-8") as handle:
-                    dice = {row["id"]: float(row["dice"]) for row in csv.DictReader(handle)}
+                dice = {row["id"]: float(row["dice"]) for row in read_csv(table_file)}
                 found.setdefault(name, {})[seed] = dice
         return found
 
@@ -300,9 +299,7 @@ class _Bench:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     """The rows of a rounds.csv, figures as numbers and empty cells as None."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
     return [
         {k: None if not v else int(v) if k in COUNTS else v if k == "section" else float(v) for k, v in row.items()}
-        for row in rows
+        for row in read_csv(path)
     ]

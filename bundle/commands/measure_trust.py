@@ -34,9 +34,10 @@ def run(args: argparse.Namespace) -> int:
     from bundle.data.datalist import entries_from, load_datalist
     from bundle.data.pictures import SUFFIXES
     from bundle.data.tree import walk
-    from bundle.run.atomic import atomic_folder, write_csv, write_json
+    from bundle.run.atomic import atomic_folder, write_json
     from bundle.run.record import RunRecord, file_fingerprint
     from bundle.run.seeds import numpy_stream
+    from bundle.run.table import write_csv
     from bundle.segmentation.trust import COLUMNS
 
     datalist = load_datalist(args.datalist)

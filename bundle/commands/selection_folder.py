@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundle.run.atomic import write_csv, write_json
+from bundle.run.atomic import write_json
+from bundle.run.table import write_csv
 
 if TYPE_CHECKING:
     from bundle.data.datalist import Datalist

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.commands.options import parse_options
 from bundle.commands.selection_request import SelectionRequest
-from bundle.run.atomic import atomic_folder, write_csv, write_json
+from bundle.run.atomic import atomic_folder, write_json
+from bundle.run.table import write_csv
 
 if TYPE_CHECKING:
     from bundle.selection.comparison import Comparison

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from bundle.data import dicom, nifti, pictures
 from bundle.data.frames import split_frame
-from bundle.run.atomic import write_csv
+from bundle.run.table import read_csv, write_csv
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +76,7 @@ def handed_over(folder: Path) -> list[dict[str, str]]:
     table = folder / TABLE
     if not table.is_file():
         return []
-    with table.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    return read_csv(table)
 
 
 def safe_name(identifier: str) -> str:

@@ -6,7 +6,6 @@ in one process a second training starts from the first one's file, since it edit
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import logging
@@ -28,6 +27,7 @@ from bundle.run.atomic import write_text
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import FILE_NAME
 from bundle.run.seeds import derive_seed
+from bundle.run.table import read_csv
 from bundle.run.workflow import run_workflow
 from bundle.segmentation.self_training import taught_images
 
@@ -111,8 +111,7 @@ class FineTuneTask(TrainTask):
         if not record.is_file():
             return {}
         content = json.loads(record.read_text(encoding="utf-8"))
-        with (self._model.training / HISTORY).open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+        rows = read_csv(self._model.training / HISTORY)
         scores = [float(row["val_dice"]) for row in rows if row.get("val_dice")]
         found = {"epoch": len(rows), "start_ts": content["started"], "total_time": f"{content['seconds']:.0f} s"}
         return found | ({"best_metric": max(scores)} if scores else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from bundle.report.blocks import Absent, Block, Chart, Facts, Section, Table, Tiles, chart, plain
 from bundle.report.curves import dice_by_labels
 from bundle.report.montage import prediction_tiles, selection_montage
+from bundle.run.table import read_csv
 
 SHOWN = 24  # images of a round: three rows on a laptop
 
@@ -121,5 +121,4 @@ class RoundsPart:
 def _table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise Absent(f"{path.parent.name}/{path.name} is not there")
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    return read_csv(path)

@@ -28,6 +28,7 @@ import numpy as np
 
 from bundle.report.blocks import Absent
 from bundle.report.style import run_order
+from bundle.run.table import read_csv
 
 STAGES = ("pretrain", "embeddings", "selection", "predictions")  # every other folder is a training run
 
@@ -68,10 +69,10 @@ class RunFolder:
             Absent: no such file, or no line below its header unless it ``may_be_empty``.
         """
         try:
-            with self._existing(name).open(newline="", encoding="utf-8") as handle:
-                rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(handle)]
+            found = read_csv(self._existing(name))
         except (ValueError, OSError, csv.Error) as error:
             raise Absent(f"{name} cannot be read: {error}") from error
+        rows = [{key: value or "" for key, value in row.items() if key} for row in found]
         if not rows and not may_be_empty:
             raise Absent(f"{name} has no rows")
         return rows

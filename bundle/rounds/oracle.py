@@ -14,8 +14,8 @@ from bundle.data.datalist import Datalist
 from bundle.data.identity import Pseudonyms, strip_suffix
 from bundle.data.reader import image_size
 from bundle.data.threads import in_threads
-from bundle.run.atomic import write_csv
 from bundle.run.quarantine import Quarantine
+from bundle.run.table import write_csv
 
 TO_ANNOTATE = "to_annotate.csv"
 COLUMNS = ("rank", "id", "image", "mask")

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bundle.run.atomic import write_csv, write_json
+from bundle.run.atomic import write_json
+from bundle.run.table import write_csv
 
 FILE_NAME = "rounds.json"
 TABLE = "rounds.csv"

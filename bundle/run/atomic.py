@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,15 +124,6 @@ def write_secret(path: str | os.PathLike[str], text: str) -> bool:
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     """Write JSON atomically, keys in the order given, and return the path."""
     return write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_csv(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Path:
-    """Write rows as CSV with a header line atomically and return the path. A key outside ``columns`` is an error."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return Path(path)
 
 
 def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:

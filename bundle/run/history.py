@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from bundle.run import ranks
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 
 logger = logging.getLogger(__name__)
 

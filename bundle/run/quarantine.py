@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
 from collections import Counter
 from pathlib import Path
 
-from bundle.run.atomic import write_csv
+from bundle.run.table import read_csv, write_csv
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +58,7 @@ class Quarantine:
         earlier: list[dict[str, str]] = []
         file = Path(folder) / FILE_NAME
         if file.is_file():
-            with file.open(newline="", encoding="utf-8") as handle:
-                earlier = list(csv.DictReader(handle))
+            earlier = read_csv(file)
         return self._write(folder, earlier + self.rows, folder)
 
     def _write(self, folder: str | os.PathLike[str], rows: list[dict[str, str]], shown: str | os.PathLike[str]) -> Path:

@@ -17,9 +17,10 @@ from bundle.data.modality import Modality
 from bundle.data.reader import read_image
 from bundle.report.overlays import overlay
 from bundle.run import ranks
-from bundle.run.atomic import atomic_file, write_csv, write_json
+from bundle.run.atomic import atomic_file, write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, entries_fingerprint, file_fingerprint
+from bundle.run.table import write_csv
 from bundle.segmentation.each_image import EachImage, Item, Row
 from bundle.segmentation.metrics import SCORES, score_image, summarise
 from bundle.segmentation.subgroups import GROUP_COLUMNS, case_of, subgroups, summarise_groups

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import logging
 import os
@@ -21,9 +20,10 @@ from bundle.data.modality import Modality
 from bundle.data.pictures import SUFFIXES as PICTURES
 from bundle.data.pictures import UnreadableImage
 from bundle.run import ranks
-from bundle.run.atomic import atomic_file, write_csv
+from bundle.run.atomic import atomic_file
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord, file_fingerprint
+from bundle.run.table import read_csv, write_csv
 from bundle.segmentation.each_image import EachImage, Item, Row
 from bundle.segmentation.trust import COLUMNS, Trust
 
@@ -135,8 +135,7 @@ class WritePredictions(EachImage):
         table = self.folder / TABLE
         if not table.is_file():
             return
-        with table.open(newline="", encoding="utf-8") as handle:
-            earlier = {row["mask"] for row in csv.DictReader(handle)}
+        earlier = {row["mask"] for row in read_csv(table)}
         orphans = [mask for mask in earlier - {row["mask"] for row in self.rows} if Path(mask).is_file()]
         if orphans:
             self._record.note("earlier_masks", len(orphans))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import torch
 
 from bundle.data.masks import read_mask
 from bundle.data.modality import Modality
-from bundle.run.atomic import write_csv
+from bundle.run.table import read_csv, write_csv
 from bundle.run.workflow import run_workflow
 from bundle.segmentation.metrics import score_image
 from bundle.selection.uncertainty import Uncertainties
@@ -41,7 +40,7 @@ def draw_pseudo_labels(
     place = folder / "masks"
     overrides = {"modality": modality, "dataset#data": images, "model": str(model), "output_dir": str(place)}
     run_workflow("infer", overrides)
-    masks = {row["id"]: Path(row["mask"]) for row in _rows(place / "predictions.csv")}
+    masks = {row["id"]: Path(row["mask"]) for row in read_csv(place / "predictions.csv")}
     rows = [
         {
             **image,
@@ -57,13 +56,13 @@ def draw_pseudo_labels(
 
 def pseudo_labelled(table: Path) -> list[str]:
     """The ids in a table of pseudo labels, the surest first."""
-    return [row["id"] for row in _rows(table)]
+    return [row["id"] for row in read_csv(table)]
 
 
 def score_pseudo_labels(table: Path, labels: Mapping[str, str], modality: Modality) -> float | None:
     """Mean Dice of pseudo labels with the true masks ``labels`` (id to path); None where no truth is known."""
     scores = []
-    for row in _rows(table):
+    for row in read_csv(table):
         if row["id"] in labels:
             paths = _mask(table.parent, row["mask"]), labels[row["id"]]
             drawn, true = (torch.from_numpy(read_mask(path, labels=modality.labels)) for path in paths)
@@ -94,7 +93,7 @@ def with_pseudo_labels(
     path = Path(table)
     if not path.is_file():
         raise ValueError(f"there is no table of pseudo labels {path}")
-    rows = _rows(path)
+    rows = read_csv(path)
     labelled = {entry["id"] for entry in entries}
     both = [row["id"] for row in rows if row["id"] in labelled]
     if both:
@@ -104,11 +103,6 @@ def with_pseudo_labels(
         for row in rows
     ]
     return [*({**entry, "weight": 1.0} for entry in entries), *pseudo]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def _mask(folder: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle.likeliest import likeliest_class
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 from bundle.selection.criterion import Opinions, consensus, find_criterion, score
 
 FILE_NAME = "scores.csv"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 from tests.commands.conftest import Hospital, hospital, pretrained  # noqa: F401 - fixtures
 
 TEST = 4  # images; the pool has the other 12

@@ -26,7 +26,7 @@ from bundle.benchmark.tables import (
 )
 from bundle.commands import run_verb
 from bundle.report.blocks import Absent
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 from tests.benchmark.rows import IMAGES, add_rows
 from tests.benchmark.test_arms import gained
 

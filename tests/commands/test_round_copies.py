@@ -11,7 +11,7 @@ from PIL import Image
 from bundle.commands.round_copies import RoundCopies
 from bundle.data.datalist import Datalist
 from bundle.data.handover import handed_over
-from bundle.run.atomic import write_csv
+from bundle.run.table import write_csv
 
 IDS = ("Иванов/1", "Петров/1", "王伟", "李娜")  # of which ASCII leaves 1, 1, nothing and nothing
 

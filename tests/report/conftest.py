@@ -11,9 +11,10 @@ from PIL import Image
 from bundle.data.datalist import Datalist
 from bundle.embedding import Embeddings
 from bundle.report.overlays import overlay
-from bundle.run.atomic import write_csv, write_json
+from bundle.run.atomic import write_json
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import RunRecord
+from bundle.run.table import write_csv
 from bundle.selection import select
 
 IDS = [f"case/{number:02d}" for number in range(24)]

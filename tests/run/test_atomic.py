@@ -19,12 +19,12 @@ from bundle.run.atomic import (
     atomic_folder,
     atomic_new_file,
     retire_folder,
-    write_csv,
     write_json,
     write_secret,
     write_text,
 )
 from bundle.run.refusal import CannotWrite
+from bundle.run.table import write_csv
 from bundle.run.temporary import TEMPORARY, clear_leftovers, temporary_path
 
 

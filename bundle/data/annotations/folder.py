@@ -37,10 +37,11 @@ from bundle.data.pictures import UnreadableImage
 from bundle.data.split import Entry
 from bundle.data.threads import in_threads
 from bundle.data.tree import walk
-from bundle.run.atomic import atomic_folder, write_csv
+from bundle.run.atomic import atomic_folder
 from bundle.run.claim import REQUEST
 from bundle.run.quarantine import Quarantine
 from bundle.run.record import FILE_NAME as RECORD
+from bundle.run.table import write_csv
 
 logger = logging.getLogger(__name__)
 

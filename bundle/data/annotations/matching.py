@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from bundle.data import nifti, nrrd, pictures
 from bundle.data.annotations.annotation import Annotation
 from bundle.data.identity import Pseudonyms, strip_suffix
+from bundle.run.table import read_csv
 
 MASK_PICTURES = (*pictures.SUFFIXES, ".gif")  # a palette keeps class values, and blurs a photograph
 PLANES = (*MASK_PICTURES, *nifti.SUFFIXES, *nrrd.SUFFIXES)  # files that are one mask, named as their image
@@ -124,9 +125,7 @@ def names_of_copies(table: Path) -> dict[str, str]:
         ValueError: no such table.
     """
     try:
-        with table.open(newline="", encoding="utf-8") as handle:
-            rows: Iterable[dict[str, str]] = list(csv.DictReader(handle))
-        return {strip_suffix(row["file"]): row["id"] for row in rows if row["file"]}
+        return {strip_suffix(row["file"]): row["id"] for row in read_csv(table) if row["file"]}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error):
         raise ValueError(
             f"--copies must be a folder of select_samples --copy-to with images.csv (rank, file, id): {table.parent}"
