@@ -86,7 +86,8 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} is not a weight file that can be read safely: {type(error).__name__}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    state = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise ValueError(f"{path} must hold a dictionary with the state dict under 'model'")
     return Weights(
         model=_full(content["model"]),

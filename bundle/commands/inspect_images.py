@@ -91,7 +91,6 @@ def run(args: argparse.Namespace) -> int:
 def _sheet(found: Inspection, tree: ImageTree, modality: Modality) -> Image:
     """Usable images, evenly spread over the table, numbered by its rows; none that says it has text in its pixels."""
     from bundle.data.reader import read_image
-    from bundle.data.tree import root_of
     from bundle.report.contact_sheet import contact_sheet, spread
 
     numbers = [number for number, row in enumerate(found.rows) if row["usable"] == "yes"]
@@ -99,7 +98,6 @@ def _sheet(found: Inspection, tree: ImageTree, modality: Modality) -> Image:
     for place in spread(len(numbers), MOST_TILES):
         row = found.rows[numbers[place]]
         hidden = row["burned_in"] == "YES"
-        path = root_of(row["path"], tree.root, tree.unpacked) / row["path"]
         caption = f"{numbers[place] + 1} {'burned-in text' if hidden else row['modality'] or row['format']}"
-        tiles.append((caption, None if hidden else read_image(path, modality)))
+        tiles.append((caption, None if hidden else read_image(tree.path_of(row["path"]), modality)))
     return contact_sheet(tiles)

@@ -12,6 +12,7 @@ of them compressed. Public chest X-ray sets come as PNG; so they can be used as 
   coldstart wrap_radiographs --images chest_xray/images --out chest_dicom
 
 Every file keeps its place and its stem, so masks and a split.csv go on to fit. Patients are invented, one an image.
+What cannot be wrapped, and a second picture of one place and stem, is named in OUT/quarantine.csv.
 """
 
 
@@ -28,21 +29,32 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from bundle.data.demo.computed_radiograph import write_computed_radiograph
+    from bundle.data.identity import is_plain
     from bundle.data.pictures import SUFFIXES, UnreadableImage, read_grey_picture
+    from bundle.data.tree import walk
     from bundle.run.atomic import atomic_folder
     from bundle.run.quarantine import Quarantine
     from bundle.run.record import RunRecord
     from bundle.run.seeds import numpy_stream
 
     root = Path(args.images)
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in walk(root) if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ValueError(f"no picture below {root}: --images takes a folder of {', '.join(SUFFIXES)} files")
     quarantine = Quarantine(root)
+    wrapped: dict[str, str] = {}
     record = RunRecord("wrap_radiographs", {"images": args.images}, seed=args.seed)
     with atomic_folder(args.out, overwrite=args.overwrite, stage="wrap_radiographs") as folder:
         for path in tqdm(paths, desc="wrap", unit="image", disable=None):
             name = path.relative_to(root).with_suffix("").as_posix()
+            if name in wrapped:
+                quarantine.add(path, f"same name: {wrapped[name]} has become {name}.dcm already; rename one")
+                continue
+            if not is_plain(name):
+                quarantine.add(
+                    path, "name with a line break, a control character or bytes that are no UTF-8: rename it"
+                )
+                continue
             try:
                 picture = read_grey_picture(path)
             except UnreadableImage as error:
@@ -52,6 +64,13 @@ def run(args: argparse.Namespace) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             stream = numpy_stream(args.seed, "wrap", name)
             write_computed_radiograph(target, picture, stream, name=f"{args.seed}.{name}", patient=name)
+            wrapped[name] = path.relative_to(root).as_posix()
+        if not wrapped:
+            raise ValueError(
+                f"none of the {len(paths)} pictures below {root} can be wrapped, so there is no {args.out} "
+                f"({quarantine.summary()}; the first is {quarantine.rows[0]['path']}: {quarantine.rows[0]['reason']}); "
+                f"--images takes grey pictures that are whole"
+            )
         if quarantine.rows:
             quarantine.write(folder, becomes=args.out)
         record.write(folder)

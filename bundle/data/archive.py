@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
+from bundle.data import nifti
 from bundle.data.pictures import UnreadableImage
 from bundle.run.atomic import atomic_folder, write_json
 from bundle.run.record import file_fingerprint
@@ -20,6 +21,7 @@ from bundle.run.record import file_fingerprint
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".zip"
+PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")  # not read
 MARK = ".unpacked.json"  # in the folder: of which archive it is, and what was left out
 MOST_MEMBERS = 200_000
 MOST_EXPANSION = 50  # times the archive's own size: radiographs shrink two- to fivefold, a bomb a thousandfold
@@ -34,11 +36,22 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIX)
 
 
-def unpack(archive: Path, folder: Path) -> list[tuple[str, str]]:
+def is_packed_otherwise(path: Path) -> bool:
+    """Whether a file is named as an archive, or a compressed file, that is not read; ``.nii.gz`` is a NIfTI image."""
+    name = path.name.lower()
+    return name.endswith(PACKED_SUFFIXES) and not name.endswith(nifti.SUFFIXES)
+
+
+def unpack(archive: Path, folder: Path, *, source: str | None = None) -> list[tuple[str, str]]:
     """Unpack ``archive`` into ``folder``, whole or not at all; one that is there of the same archive stays.
 
     Only the owner can look into the folder. Links, encrypted members and those whose name leads out of the folder are
-    left out, hidden ones without a word.
+    left out, hidden ones without a word. A backslash parts folders, as old systems wrote it.
+
+    Args:
+        archive: the file.
+        folder: what becomes the folder of its content.
+        source: its fingerprint, where it is known already.
 
     Returns:
         name and reason of every member that was left out.
@@ -47,13 +60,13 @@ def unpack(archive: Path, folder: Path) -> list[tuple[str, str]]:
         UnreadableImage: no zip archive, or one that would grow beyond the limits of this module.
         OSError: the disk has not the room for it.
     """
-    source = file_fingerprint(archive)
+    source = source or file_fingerprint(archive)
     known = _known(folder, source)
     if known is not None:
         return known
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
+            members = [member for member in opened.infolist() if not member.filename.endswith(("/", "\\"))]
             _check_size(archive, members, folder)
             with atomic_folder(folder, overwrite=folder.exists(), mark=MARK) as temporary:
                 temporary.chmod(stat.S_IRWXU)
@@ -92,7 +105,7 @@ def _write_members(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], fold
     files: set[PurePosixPath] = set()
     folders: set[PurePosixPath] = set()
     for member in members:
-        name = PurePosixPath(member.filename)
+        name = PurePosixPath(member.filename.replace("\\", "/"))
         if any((part.startswith(".") and not part.startswith("..")) or part == "__MACOSX" for part in name.parts):
             continue
         reason = _reason_against(member, name)
@@ -111,8 +124,8 @@ def _write_members(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], fold
 def _reason_against(member: zipfile.ZipInfo, name: PurePosixPath) -> str | None:
     if not name.parts:
         return "it has no name"
-    # Another system may take a backslash or a colon for what leads elsewhere.
-    if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in name.parts[0]:
+    # Another system may take a colon for what leads elsewhere.
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
         return "its name leads out of the archive"
     if any(len(os.fsencode(part)) > 255 for part in name.parts):
         return "its name is longer than a file system takes"

@@ -57,6 +57,8 @@ class Datalist:
         label_root: folder that every ``label`` lies below; None where there are no labels.
         sections: name of each of ``SECTIONS`` to its entries.
         unpacked_root: folder of what the zip archives below ``root`` hold; None where there are none.
+        archives: path of each archive below ``root`` to the folder below ``unpacked_root`` that has its content; None
+            where they lie in that folder itself.
 
     Raises:
         ValueError: an id twice in a section, a test image or patient elsewhere, validation mixed with training, or a
@@ -68,6 +70,7 @@ class Datalist:
     label_root: Path | None
     sections: Mapping[str, tuple[Entry, ...]]
     unpacked_root: Path | None = None
+    archives: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.sections) - set(SECTIONS)
@@ -103,7 +106,7 @@ class Datalist:
         assert root is not None
         resolved = []
         for entry in found:
-            place = root_of(entry["image"], root, unpacked_root)
+            place = root_of(entry["image"], root, unpacked_root, self.archives)
             absolute = {**entry, "image": str(_below(place, entry["image"], "image"))}
             if "label" in entry:
                 if label_root is None:
@@ -164,6 +167,8 @@ class Datalist:
             content["label_root"] = str(self.label_root)
         if self.unpacked_root is not None:
             content["unpacked_root"] = str(self.unpacked_root)
+        if self.archives is not None:
+            content["archives"] = dict(self.archives)
         return write_json(path, {**content, **{name: list(self.sections[name]) for name in SECTIONS}})
 
     def _entries(self, name: str) -> tuple[Entry, ...]:
@@ -244,7 +249,7 @@ def make_datalist(
     apart = [labels.place] if labels is not None else []
     apart += [Path(drawn).resolve()] if drawn is not None else []  # what an earlier listing drew
     tree = ImageTree(images, unpacked=unpacked, leave_out=apart)
-    entries = take_inventory(
+    found = take_inventory(
         tree,
         modality=kind,
         masks=labels,
@@ -257,21 +262,22 @@ def make_datalist(
 
     def pseudonym(entry: Entry, group: str) -> str:
         """As for what a rule finds in a path: of DICOM files it may be what their tags hold."""
-        path = root_of(entry["image"], tree.root, unpacked) / entry["image"]
-        return pseudonyms.of("patient", group) if dicom.is_dicom(path) else group
+        return pseudonyms.of("patient", group) if dicom.is_dicom(tree.path_of(entry["image"])) else group
 
     sections = split_entries(
-        entries,
+        found.entries,
         test_fraction=test_fraction,
         split_csv=split_csv,
         validation_fraction=validation_fraction,
         seed=seed,
         pseudonym=pseudonym,
+        copies=found.copies,
     )
     own = Path(modality).suffix in (".yaml", ".yml")
-    used = unpacked if unpacked is not None and unpacked.is_dir() and not tree.root.is_relative_to(unpacked) else None
+    archives = tree.archives or None
     name = str(Path(modality).resolve()) if own else kind.name
-    return Datalist(name, tree.root, labels.root if labels is not None else None, sections, used)
+    label_root = labels.root if labels is not None else None
+    return Datalist(name, tree.root, label_root, sections, unpacked if archives else None, archives)
 
 
 def load_datalist(path: str | os.PathLike[str]) -> Datalist:
@@ -303,6 +309,7 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
         label_root=_root(file, label_root, "label_root") if label_root is not None else None,
         sections=sections,
         unpacked_root=_root(file, unpacked_root, "unpacked_root") if unpacked_root is not None else None,
+        archives=_archives(file, content.get("archives")),
     )
 
 
@@ -384,6 +391,21 @@ def _root(file: Path, folder: Any, name: str) -> Path:
     if not path.is_dir():
         raise ValueError(f"{file}: {name} is {folder}, which is no folder here; set it to where the files are now")
     return path
+
+
+def _archives(file: Path, archives: Any) -> dict[str, str] | None:
+    if archives is None:
+        return None
+    if not isinstance(archives, dict) or not all(_is_folder_name(name) for name in archives.values()):
+        raise ValueError(
+            f"{file}: archives must map the path of each zip archive to the name of its folder below unpacked_root, "
+            f"got {archives!r}; list the images anew"
+        )
+    return archives
+
+
+def _is_folder_name(name: Any) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and "/" not in name
 
 
 def _check_entry(entry: Any, where: str) -> None:

@@ -24,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGExtended12Bit,
     MediaStorageDirectoryStorage,
+    RLELossless,
 )
 
 from bundle.data.colour import PALETTE_TAGS, is_colour, to_rgb
@@ -281,7 +282,10 @@ def _stored_values(path: str | os.PathLike[str], dataset: Dataset, number: int, 
         coded = coded_pixels(dataset.get("PixelData") or b"")
         if coded > MAX_PIXELS:
             raise UnreadableImage(path, f"a compressed picture of {coded} pixels is above the limit of {MAX_PIXELS}")
+    bits, shift = int(dataset.get("BitsStored") or 0), _bits_below(dataset)
     try:
+        if shift:
+            dataset.BitsStored = bits + shift  # else the decoder masks the lowest ones off
         if alone:
             dataset.pixel_array_options(index=number - 1)
         elif dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and int(dataset.get("BitsStored") or 8) > 8:
@@ -290,4 +294,19 @@ def _stored_values(path: str | os.PathLike[str], dataset: Dataset, number: int, 
     except Exception:  # its message is long, and depends on which decoders are installed
         syntax = uid_name(dataset.file_meta.TransferSyntaxUID)
         raise UnreadableImage(path, f"cannot decode the pixels ({syntax})") from None
+    if shift:
+        dataset.BitsStored, values = bits, values >> shift
     return values if alone or frames == 1 else values[number - 1]
+
+
+def _bits_below(dataset: Dataset) -> int:
+    """How many bits of a pixel's cell lie below the stored ones: none since 1998, before then HighBit was free.
+
+    A compressed pixel has no cell, and what its decoder gives is at the bottom.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    stored, high = dataset.get("BitsStored"), dataset.get("HighBit")
+    if not stored or high is None or (syntax.is_encapsulated and syntax != RLELossless):
+        return 0
+    below = int(high) + 1 - int(stored)
+    return below if below > 0 and int(high) < int(dataset.get("BitsAllocated") or 0) else 0

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from bundle.data import dicom, pictures
 from bundle.data.frames import split_frame, split_name
+from bundle.data.groups import Tie
 from bundle.run.atomic import write_secret
 
 logger = logging.getLogger(__name__)
@@ -95,11 +96,11 @@ class Pseudonyms:
         return hmac.new(self._key, f"{kind}\0{identifier}".encode(), hashlib.sha256).hexdigest()[:DIGITS]
 
 
-def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tuple[str, str | None]:
-    """Id and group of a DICOM file, or of one of its frames: ``<id>-0003`` is the third.
+def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tuple[str, tuple[Tie, ...]]:
+    """Id of a DICOM file, or of one of its frames (``<id>-0003`` is the third), and what ties it to other images.
 
-    Without a SOPInstanceUID the id is taken from the file's bytes. Without a PatientID the group is the study's;
-    without either, frames have that of their file, and a whole file has none.
+    Without a SOPInstanceUID the id is taken from the file's bytes. The ties are its patient, its study and, of a frame,
+    its file, as far as they are told.
 
     Raises:
         UnreadableImage: the header cannot be read.
@@ -110,11 +111,12 @@ def identify_dicom(path: str | os.PathLike[str], pseudonyms: Pseudonyms) -> tupl
     if not uid:
         uid = hashlib.sha256(file.read_bytes()).hexdigest()
     identifier = pseudonyms.of("image", uid) + (f"-{frame:04d}" if frame else "")
-    for tag, kind in (("PatientID", "patient"), ("StudyInstanceUID", "study")):
-        owner = str(header.get(tag) or "").strip()
-        if owner:
-            return identifier, pseudonyms.of(kind, owner)
-    return identifier, pseudonyms.of("file", uid) if frame else None
+    owners = {
+        "patient": str(header.get("PatientID") or "").strip(),
+        "study": str(header.get("StudyInstanceUID") or "").strip(),
+        "file": uid if frame else "",
+    }
+    return identifier, tuple((kind, pseudonyms.of(kind, owner)) for kind, owner in owners.items() if owner)
 
 
 def group_by_rule(identifier: str, rule: str) -> str | None:

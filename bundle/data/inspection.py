@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from bundle.data import dicom, dicom_terms, nifti, pictures
 from bundle.data.dicom_terms import ABSENT, OTHER, term, uid_name
+from bundle.data.frames import split_frame
 from bundle.data.identity import Pseudonyms
 from bundle.data.inventory import NothingUsable, take_inventory
 from bundle.data.modality import PHOTOGRAPHS, RADIOGRAPHS, Modality
@@ -95,10 +96,12 @@ def inspect_images(
     try:
         # Nothing of the entries but their path is told, so nothing needs hiding.
         pseudonyms = Pseudonyms(tree.root / "no key", keep=True)
-        entries = take_inventory(tree, modality=modality, pseudonyms=pseudonyms, quarantine=quarantine, frames=frames)
+        entries, _ = take_inventory(
+            tree, modality=modality, pseudonyms=pseudonyms, quarantine=quarantine, frames=frames
+        )
     except NothingUsable:
         entries = []
-    usable = {entry["image"].split("/frames/")[0] for entry in entries}
+    usable = {split_frame(tree.path_of(entry["image"]))[0] for entry in entries}
     inspection = Inspection([], entries, 0, 0, 0)
     patients, studies = set(), set()
     files = list(tree.files(Quarantine()))
@@ -107,11 +110,10 @@ def inspect_images(
         if facts is None:
             inspection.others += 1
             continue
-        relative = tree.relative(path)
-        row: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), **facts, "path": relative}
+        row: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), **facts, "path": tree.relative(path)}
         patients.add(row.pop("patient", ""))
         studies.add(row.pop("study", ""))
-        inspection.rows.append({**row, "usable": "yes" if relative in usable else "no"})
+        inspection.rows.append({**row, "usable": "yes" if path in usable else "no"})
     inspection.patients, inspection.studies = len(patients - {""}), len(studies - {""})
     return inspection
 

@@ -8,11 +8,12 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bundle.data import dicom, nifti, pictures
-from bundle.data.annotations.matching import ImageIndex, without_ending
-from bundle.data.frames import split_frame
+from bundle.data.annotations.matching import JOINTS, ImageIndex
+from bundle.data.frames import split_frame, split_name
+from bundle.data.groups import Tie, join_ties
 from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, path_of_id, strip_suffix
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
@@ -33,6 +34,18 @@ SUPERPIXELS = "_superpixels"  # that ISIC 2016 to 2018 put beside each image
 Size = tuple[int, int]
 
 
+class Inventory(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        entries: of every usable image, sorted by id.
+        copies: path below the root, without suffix, of each file with the same bytes as an image, to that one's id.
+    """
+
+    entries: list[Entry]
+    copies: dict[str, str]
+
+
 class NothingUsable(ValueError):
     """A folder without a usable image."""
 
@@ -48,8 +61,8 @@ def take_inventory(
     quarantine: Quarantine,
     for_inference: bool = False,
     frames: str = "first",
-) -> list[Entry]:
-    """Every usable image of a folder as a datalist entry, sorted by id; the rest goes to ``quarantine``.
+) -> Inventory:
+    """Every usable image of a folder as a datalist entry; the rest goes to ``quarantine``.
 
     Args:
         tree: the folder of the images.
@@ -98,7 +111,10 @@ def take_inventory(
                 f"none of the {len(mask_files)} masks below {masks.place} can be used; of the first: {why}. A mask has "
                 f"the name of its image, such as {entries[0]['id']!r}, and may end in _mask and the like"
             )
-    return sorted(entries, key=lambda entry: entry["id"])
+    ids = {entry["image"]: entry["id"] for entry in entries}
+    originals = {strip_suffix(tree.relative(copy)): tree.relative(original) for copy, original in twins.items()}
+    copies_of = {copy: ids[original] for copy, original in originals.items() if original in ids}
+    return Inventory(sorted(entries, key=lambda entry: entry["id"]), copies_of)
 
 
 def _suffixes(modality: Modality) -> tuple[str, ...]:
@@ -188,24 +204,43 @@ def _ids_by_name(
 def without_companions(paths: Sequence[Path], tree: ImageTree, quarantine: Quarantine) -> list[Path]:
     """What is no picture that came along with an image: a preview beside its DICOM file, a mask, superpixels.
 
-    A preview has no patient, so it could lie on both sides of a split. Of masks only what has few grey values is taken
-    for one: a name that ends so may be an image's.
+    A preview has no patient, so it could lie on both sides of a split. A mask is what has few values and the name of an
+    image, or one that begins with it: a name alone may be another image's.
     """
-    dicoms = {strip_suffix(path.as_posix()) for path in paths if not _is_picture(path)}
-    stems = {strip_suffix(path.name) for path in paths}
+    stems = Counter(strip_suffix(path.name) for path in paths)
+    suspects = [path for path in paths if _named_as_another(strip_suffix(path.name), stems)]
+    looks = in_threads(_looks_like_mask, suspects, "look for masks among the images")
+    masks = {path for path, mask in zip(suspects, looks, strict=True) if mask}
+    images = {strip_suffix(path.name) for path in paths if path not in masks}
+    dicoms = {strip_suffix(path.as_posix()) for path in paths if not _is_picture(path) and not nifti.is_nifti(path)}
     kept = []
     for path in paths:
         stem = strip_suffix(path.name)
-        image = without_ending(stem)
         if _is_picture(path) and strip_suffix(path.as_posix()) in dicoms:
             quarantine.add(tree.shown(path), "preview: a DICOM file beside it has its name; rename it if it is another")
-        elif stem.lower().endswith(SUPERPIXELS) and stem[: -len(SUPERPIXELS)] in stems:
+        elif stem.lower().endswith(SUPERPIXELS) and stem[: -len(SUPERPIXELS)] in images:
             quarantine.add(tree.shown(path), "superpixels: an image without that ending is there")
-        elif image in stems and _is_picture(path) and pictures.has_few_values(path):
-            quarantine.add(tree.shown(path), "mask among the images: an image without its ending is there; use --masks")
+        elif path in masks and not images.isdisjoint(_names_within(stem)):
+            quarantine.add(tree.shown(path), "mask among the images: an image of its name is there; use --masks")
         else:
             kept.append(path)
     return kept
+
+
+def _names_within(stem: str) -> list[str]:
+    """The names of images that a mask of this name could be of: its own, and what stands before each of its joints."""
+    return [stem, *(stem[:place] for place in range(1, len(stem)) if stem[place] in JOINTS)]
+
+
+def _named_as_another(stem: str, stems: Mapping[str, int]) -> bool:
+    return stems[stem] > 1 or any(name in stems for name in _names_within(stem)[1:])
+
+
+def _looks_like_mask(path: Path) -> bool:
+    """Whether a file shows areas of few values, as no photograph and no radiograph does."""
+    if _is_picture(path):
+        return pictures.has_few_values(path)
+    return nifti.is_nifti(path) and nifti.has_few_values(path)
 
 
 def _is_picture(path: Path) -> bool:
@@ -246,24 +281,24 @@ def _identified(
 ) -> list[Entry]:
     """Entries with id, image and group; of two images with one id the first by path stays."""
     entries: list[Entry] = []
+    held: list[tuple[Tie, ...]] = []
     owners: dict[str, str] = {}
     unmatched = 0
     for path in paths:
         relative = tree.relative(path)
         identifier, group = strip_suffix(relative), None
+        ties: tuple[Tie, ...] = ()
         if rule is not None:
-            group = group_by_rule(identifier, rule)
+            group = group_by_rule(split_name(identifier)[0], rule)  # the frames of a file stay together
             unmatched += group is None
         if dicom.is_dicom(path):
             try:
-                identifier, patient = identify_dicom(path, pseudonyms)
+                identifier, ties = identify_dicom(path, pseudonyms)
             except UnreadableImage as error:
                 quarantine.add(tree.shown(path), f"{error.kind}: {error.reason}")
                 continue
             # The path of a DICOM file may hold what its tags hold, so what a rule finds in it is hashed too.
-            # The frames of a file stay together, whatever it tells.
-            together = patient if rule is None or split_frame(path)[1] is not None else None
-            group = pseudonyms.of("patient", group) if rule is not None and group else together
+            group = pseudonyms.of("patient", group) if group else None
         try:
             path_of_id(".", identifier, "")
         except ValueError:  # an identifier that was kept as it is may hold anything
@@ -273,13 +308,22 @@ def _identified(
             quarantine.add(tree.shown(path), f"same id: {owners[identifier]} has it already")
             continue
         owners[identifier] = relative
-        entries.append({"id": identifier, "image": relative, **({"group": group} if group else {})})
+        entries.append({"id": identifier, "image": relative})
+        # What a rule fits is of that group, whatever its PatientID: a rule is given where that is a placeholder.
+        held.append((("rule", group), *ties) if group else ties)
+    for entry, joined in zip(entries, join_ties(held), strict=True):
+        if joined:
+            entry["group"] = joined
     if unmatched and unmatched == len(paths):
         raise ValueError(
             f"--group {rule!r} must fit the images' paths without suffix; it fits none of the {unmatched} images"
         )
     if unmatched:
-        logger.warning("--group does not fit %d images; each of them is a group of its own", unmatched)
+        logger.warning(
+            "--group does not fit %d images; they are grouped by PatientID or study, and each that tells neither is a "
+            "group of its own",
+            unmatched,
+        )
     _warn_of_one_patient(entries)
     return entries
 

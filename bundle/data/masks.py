@@ -14,7 +14,7 @@ from bundle.data.annotations.names import LabelNames
 from bundle.data.pictures import FORMATS, UnreadableImage, open_picture, upright
 from bundle.run.atomic import atomic_file
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jfif")
 LOSSY = "a JPEG blurs class values at every edge; export the mask anew as PNG, since a converted JPEG keeps the blur"
 MOST_VALUES = 8  # that a drawn mask of one label has, a value a structure; scaling, blurring and JPEG bring dozens
 

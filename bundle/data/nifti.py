@@ -47,6 +47,14 @@ def read_plane(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         raise UnreadableImage(path, f"the NIfTI file cannot be read ({type(error).__name__})") from None
 
 
+def has_few_values(path: str | os.PathLike[str], most: int = 8) -> bool:
+    """Whether a plane has at most that many values, as masks have and radiographs do not; False where unreadable."""
+    try:
+        return len(np.unique(read_plane(path)[0])) <= most
+    except UnreadableImage:
+        return False
+
+
 def read_affine(path: str | os.PathLike[str]) -> np.ndarray:
     """The file's affine, (4, 4) float64, voxel to mm in RAS; nothing but the header is read.
 

@@ -14,8 +14,12 @@ from bundle.data.grayscale import stretch
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-UNREAD_SUFFIXES = (".webp", ".jp2", ".j2k", ".heic", ".heif", ".avif", ".gif")  # what else a picture may come as
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp")
+# What else a picture may come as.
+UNREAD_SUFFIXES = (
+    *(".webp", ".jp2", ".j2k", ".heic", ".heif", ".avif", ".gif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".dng", ".nef", ".cr2", ".psd"),
+)
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # and no format for which PIL would start another program
 MAX_PIXELS = 80_000_000  # twice the largest radiograph or camera picture in use; more is a bomb or a whole slide
 SHALLOW = 1 << 14  # 16-bit pixels below it are 14 bits of a detector or less, which nearly black pictures would show
@@ -125,9 +129,11 @@ def reduced_grey_picture(path: str | os.PathLike[str], side: int | None) -> Pict
 def has_few_values(path: str | os.PathLike[str], most: int = 8) -> bool:
     """Whether a picture has at most that many colours, as masks have and photographs do not; False where unreadable."""
     try:
-        return _open(path, None)[0].getcolors(most) is not None
+        image = _open(path, None)[0]
     except UnreadableImage:
         return False
+    # PIL counts colours of eight bits alone.
+    return len(np.unique(np.asarray(image))) <= most if _is_deep(image) else image.getcolors(most) is not None
 
 
 def open_picture(path: str | os.PathLike[str], *, formats: tuple[str, ...] = FORMATS) -> Image.Image:

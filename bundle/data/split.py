@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
+from bundle.data.groups import Tie, join_ties
 from bundle.data.identity import strip_suffix
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def split_entries(
     validation_fraction: float = 0.1,
     seed: int = 0,
     pseudonym: Callable[[Entry, str], str] = lambda _, group: group,
+    copies: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[Entry, ...]]:
     """Make the sections of a datalist.
 
@@ -51,6 +53,8 @@ def split_entries(
         validation_fraction: wanted part of the labelled pool, 0 to below 1.
         seed: of both draws.
         pseudonym: what stands for a group that the table gives an entry.
+        copies: path, without suffix, of files that were left out as copies, to the id of their image: a table may name
+            either.
 
     Returns:
         pool, training, validation and test.
@@ -65,7 +69,7 @@ def split_entries(
         raise ValueError("--split-csv already says what the test is; leave out --test-fraction")
     sides: dict[str, str] = {}
     if split_csv is not None:
-        entries, sides = _read_table(split_csv, entries, pseudonym)
+        entries, sides = _read_table(split_csv, entries, pseudonym, copies or {})
         _refuse_split_groups(entries, sides)
         test = {group_of(entry) for entry in entries if sides.get(entry["id"]) == "test"}
     else:
@@ -135,7 +139,10 @@ def draw_groups(sizes: Mapping[str, int], fraction: float, *, seed: int, stream:
 
 
 def _read_table(
-    path: str | os.PathLike[str], entries: Sequence[Entry], pseudonym: Callable[[Entry, str], str]
+    path: str | os.PathLike[str],
+    entries: Sequence[Entry],
+    pseudonym: Callable[[Entry, str], str],
+    copies: Mapping[str, str],
 ) -> tuple[list[Entry], dict[str, str]]:
     """The entries with the harmless columns of the table added, and id to side."""
     file = Path(path)
@@ -147,6 +154,10 @@ def _read_table(
             rows = list(reader)
     except UnicodeDecodeError:
         raise ValueError(f"{file} must be a CSV table in UTF-8; save it so") from None
+    except csv.Error as error:
+        raise ValueError(f"{file} must be a CSV table, got {error}; is a quotation mark not closed?") from None
+    except OSError as error:
+        raise ValueError(f"--split-csv {file} cannot be read: {error.strerror}") from None
     if not {"id", "split"} <= set(columns):
         raise ValueError(f"{file} must have the columns id and split, got {', '.join(columns) or 'none'}")
     ignored = [column for column in columns if column not in ("id", "split", GROUP_COLUMN, *KEPT_COLUMNS)]
@@ -160,7 +171,7 @@ def _read_table(
             together[0],
             GROUP_COLUMN,
         )
-    names = _names(entries)
+    names = _names(entries, copies)
     extra: dict[str, Entry] = {}
     sides: dict[str, str] = {}
     absent = 0
@@ -187,20 +198,47 @@ def _read_table(
         logger.warning("%s: %d of %d rows have no usable image", file, absent, len(rows))
     if len(sides) < len(entries):
         logger.warning("%s: %d images are in no row and go to the pool", file, len(entries) - len(sides))
-    described = [{**entry, **extra.get(entry["id"], {})} for entry in entries]
+    told_groups = {identifier: cells[GROUP_COLUMN] for identifier, cells in extra.items() if GROUP_COLUMN in cells}
+    described = [{**entry, **extra.get(entry["id"], {}), "group": entry.get("group", "")} for entry in entries]
+    ties: list[list[Tie]] = []
     for entry in described:
-        if GROUP_COLUMN in extra.get(entry["id"], {}):
-            entry[GROUP_COLUMN] = pseudonym(entry, entry[GROUP_COLUMN])
+        told_group, known = told_groups.get(entry["id"]), entry.pop("group")
+        ties.append([("rule", pseudonym(entry, told_group))] if told_group else [])
+        ties[-1] += [("patient", known)] if known else []
+    for entry, joined in zip(described, join_ties(ties), strict=True):
+        if joined:
+            entry["group"] = joined
+    _tell_of_known_patients(entries, described, sides, file)
     return described, sides
 
 
-def _names(entries: Sequence[Entry]) -> dict[str, str]:
+def _tell_of_known_patients(
+    known: Sequence[Entry], described: Sequence[Entry], sides: Mapping[str, str], file: Path
+) -> None:
+    """Say so where a table's groups part what one PatientID holds together: it may be a placeholder, or a patient."""
+    held: defaultdict[str, set[bool]] = defaultdict(set)
+    test = {group_of(entry) for entry in described if sides.get(entry["id"]) == "test"}
+    for entry, after in zip(known, described, strict=True):
+        if "group" in entry:
+            held[entry["group"]].add(group_of(after) in test)
+    parted = sum(len(found) > 1 for found in held.values())
+    if parted:
+        logger.warning(
+            "%s: its groups put images of %d patients (PatientID or --group) on both sides of the test; give each "
+            "patient one group, unless PatientID is a placeholder here",
+            file,
+            parted,
+        )
+
+
+def _names(entries: Sequence[Entry], copies: Mapping[str, str]) -> dict[str, str]:
     """All names that a table may call an image by, to its id: the id, its path, and its file's name if unique."""
     paths = {entry["id"]: strip_suffix(entry["image"]) for entry in entries}
     by_name: defaultdict[str, set[str]] = defaultdict(set)
-    for identifier, path in paths.items():
+    for path, identifier in [*((path, identifier) for identifier, path in paths.items()), *copies.items()]:
         by_name[path.rsplit("/", 1)[-1]].add(identifier)
     names = {name: next(iter(owners)) for name, owners in by_name.items() if len(owners) == 1}
+    names.update(copies)
     names.update({path: identifier for identifier, path in paths.items()})
     names.update({identifier: identifier for identifier in paths})
     return {normalize("NFC", name): identifier for name, identifier in names.items()}

@@ -187,7 +187,9 @@ def environment(folder: Path, search: Mapping[str, str], address: str) -> dict[s
     paths = [str(bundle_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
     defaults = {
         # The app lists a folder by itself; these are for MONAI Label's own app and its remote datastores.
-        "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(["*.dcm", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.nii.gz"]),
+        "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(
+            ["*.dcm", "*.png", "*.jpg", "*.jpeg", "*.jfif", "*.tif", "*.nii.gz"]
+        ),
         "MONAI_LABEL_DICOMWEB_CONVERT_TO_NIFTI": "false",  # the conversion loses window and photometric interpretation
         "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps(search),
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "1",  # s; with the default of two hours a labelled image is served again

@@ -22,7 +22,7 @@ from bundle.run import ranks
 from bundle.run.atomic import OutputExists, atomic_folder
 from bundle.run.collectives import stack_on_first
 from bundle.run.quarantine import Quarantine
-from bundle.run.record import entries_fingerprint, file_fingerprint, versions
+from bundle.run.record import file_fingerprint, images_fingerprint, versions
 from bundle.weights import check_settings, load_weights
 
 FEATURES = ("scales", "bottleneck")
@@ -54,11 +54,13 @@ def descriptor_network(
     """A descriptor with the encoder of a weight file, in evaluation mode on ``device``.
 
     Raises:
-        ValueError: the weights are of another modality or size, or lack a tensor of the encoder, or ``features`` is
-            unknown.
+        ValueError: the weights are of another modality, or lack a tensor of the encoder, or ``features`` is unknown. Of
+            another canvas they may be: a descriptor averages over it.
     """
     found = load_weights(weights)
     check_settings(weights, found.settings, {"modality": modality.name, "in_channels": modality.channels})
+    if "filters" not in found.settings:
+        raise ValueError(f"{weights} must tell the widths of its network (settings, filters): give this bundle's")
     unet = UNet(modality.channels, modality.classes, tuple(found.settings["filters"]))
     encoder = {name.removeprefix("encoder."): t for name, t in found.model.items() if name.startswith("encoder.")}
     try:
@@ -147,7 +149,7 @@ class WriteEmbeddings:
     def _save(self, ids: list[str], vectors: np.ndarray, unreadable: Quarantine) -> None:
         provenance = {
             "weights": file_fingerprint(self.weights),
-            "data": entries_fingerprint(self.entries),
+            "data": images_fingerprint(self.entries),
             "settings": self.settings,
             "versions": versions(),
         }

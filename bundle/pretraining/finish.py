@@ -53,7 +53,7 @@ class FinishPretraining:
         batch_size: int = LARGEST_BATCH,
     ) -> None:
         self.step, self.dataset, self.held_out = step, dataset, held_out
-        self.batch_size = min(batch_size, LARGEST_BATCH)
+        self.batch_size = max(2, min(batch_size, LARGEST_BATCH))  # BatchNorm learns nothing of a single image
         self.weights, self.settings, self.record, self.folder = weights, settings, record, folder
 
     def attach(self, engine: Engine) -> None:

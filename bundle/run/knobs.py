@@ -91,8 +91,8 @@ def merged_configs(files: Sequence[Path]) -> dict[str, Any]:
             *places, last = _SEPARATOR.split(name)
             node = merged
             for place in places:
-                node = node.setdefault(place, {})
-            node[last] = value
+                node = node[int(place)] if isinstance(node, list) else node.setdefault(place, {})
+            node[int(last) if isinstance(node, list) else last] = value
     return merged
 
 

@@ -13,6 +13,7 @@ from bundle.run.table import read_csv, write_csv
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "quarantine.csv"
+MOST_KINDS = 8  # that one line tells of
 
 
 class Quarantine:
@@ -40,9 +41,12 @@ class Quarantine:
         return dict(Counter(row["reason"].split(":")[0] for row in self.rows).most_common())
 
     def summary(self) -> str:
-        """One line for a person, counted by reason."""
-        kinds = ", ".join(f"{n} × {kind}" for kind, n in self.counts().items())
-        return f"{len(self)} set aside" + (f" ({kinds})" if kinds else "")
+        """One line for a person, counted by reason: the most frequent ones, and how many other kinds there are."""
+        counts = self.counts()
+        kinds = [f"{n} × {kind}" for kind, n in list(counts.items())[:MOST_KINDS]]
+        if len(counts) > MOST_KINDS:
+            kinds.append(f"and {len(counts) - MOST_KINDS} more kinds")
+        return f"{len(self)} set aside" + (f" ({', '.join(kinds)})" if kinds else "")
 
     def write(self, folder: str | os.PathLike[str], *, becomes: str | os.PathLike[str] | None = None) -> Path:
         """Write ``quarantine.csv`` (path, reason) into ``folder``, also when empty: an old one would mislead.

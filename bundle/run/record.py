@@ -53,6 +53,11 @@ def entries_fingerprint(entries: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
+def images_fingerprint(entries: Iterable[Mapping[str, Any]]) -> str:
+    """As :func:`entries_fingerprint`, for a stage that looks at no label."""
+    return entries_fingerprint({"id": entry.get("id")} for entry in entries)
+
+
 def start_fingerprint(warm_start: str, weights: str | os.PathLike[str] | None) -> str:
     """What a training starts from: ``none``, or the fingerprint of the weights that its warm start copies."""
     return "none" if warm_start == "none" or not weights else f"{warm_start}:{file_fingerprint(weights)}"

@@ -34,4 +34,6 @@ def load_fine_tuned(path: str | os.PathLike[str], modality: Modality) -> UNet:
     try:
         return fine_tuned_network(weights)
     except (RuntimeError, KeyError) as error:
-        raise ValueError(f"{path} does not fill the network, so it is no fine-tuned model: {error}") from None
+        first = str(error).splitlines()[:2]  # torch lists every tensor
+        told = " ".join(line.strip() for line in first)[:300]
+        raise ValueError(f"{path} does not fill the network, so it is no fine-tuned model: {told}") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from bundle.data.identity import KEY_FILE, Pseudonyms
 from bundle.data.inventory import take_inventory
 from bundle.data.modality import Modality, load_modality
-from bundle.data.tree import UNPACKED, ImageTree, root_of
+from bundle.data.tree import UNPACKED, ImageTree
 from bundle.run import ranks
 from bundle.run.quarantine import Quarantine
 
@@ -48,7 +48,7 @@ def images_below(
         raise ValueError(f"output_dir must not be the folder of the images itself, got {output}")
     aside = Quarantine(tree.place)
     try:
-        entries = take_inventory(
+        entries, _ = take_inventory(
             tree,
             modality=load_modality(modality),
             pseudonyms=Pseudonyms(Path(key_file) if key_file else output / KEY_FILE, keep=keep_uids),
@@ -58,7 +58,4 @@ def images_below(
         )
     finally:
         aside.write(output)
-    return [
-        {"id": entry["id"], "image": str(root_of(entry["image"], tree.root, tree.unpacked) / entry["image"])}
-        for entry in entries
-    ]
+    return [{"id": entry["id"], "image": str(tree.path_of(entry["image"]))} for entry in entries]

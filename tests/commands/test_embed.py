@@ -100,3 +100,15 @@ def test_where_no_image_can_be_read_nothing_is_written_and_one_is_named(hospital
     with pytest.raises(ValueError, match=r"none of the 1 images can be read, the first is .*a\.png: unreadable"):
         run_workflow("embed", overrides | {"output_dir": str(tmp_path / "e")})
     assert not (tmp_path / "e").exists()
+
+
+def test_masks_play_no_part_in_embeddings(hospital, weights, tmp_path):
+    """A mask that is gone ends nothing, and one that was corrected makes no other data."""
+    entries = load_datalist(hospital.datalist).section("pool")[:4]
+    bare = [{name: entry[name] for name in ("id", "image")} for entry in entries]
+    gone = [{**entry, "label": str(tmp_path / "gone.png")} for entry in bare]
+    common = {"modality": str(hospital.modality), "weights": str(weights)}
+    for name, listed in (("bare", bare), ("gone", gone)):
+        run_workflow("embed", {**common, "datalist": listed, "output_dir": str(tmp_path / name)})
+    found = [json.loads((tmp_path / name / "provenance.json").read_text())["data"] for name in ("bare", "gone")]
+    assert found[0] == found[1]

@@ -100,6 +100,20 @@ def test_an_image_that_says_it_has_text_in_it_is_not_shown(export, tmp_path):
     assert len(np.unique(tile)) == 2 and not (tile == 200).any(), "a field of one grey on the ground"
 
 
+def test_a_file_in_a_folder_called_frames_is_usable_and_shown(tmp_path):
+    for place in ("study/frames/IM0.dcm", "study/frames/1", "frames/2"):
+        make_dicom(tmp_path / "export" / place, RAMP)
+    stack = np.stack([RAMP, RAMP // 2])
+    make_dicom(tmp_path / "export" / "run.dcm", RAMP, NumberOfFrames=2, PixelData=stack.tobytes())
+    for frames in ("first", "all"):
+        out = tmp_path / frames
+        assert run_verb("inspect_images", [str(tmp_path / "export"), "--frames", frames, "--out", str(out)]) == 0
+        rows = table(out / "files.csv")
+        assert [row["usable"] for row in rows] == ["yes"] * 4
+        sheet = np.asarray(Image.open(out / "contact_sheet.png"))
+        assert all(len(np.unique(sheet[:SIDE, tile * SIDE : (tile + 1) * SIDE])) > 50 for tile in range(4))
+
+
 def test_a_folder_without_an_image_is_told_as_such(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert run_verb("inspect_images", [str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 0

@@ -11,7 +11,7 @@ import torch
 
 from bundle.commands import run_verb
 from bundle.data.datalist import load_datalist
-from bundle.run.record import entries_fingerprint, file_fingerprint
+from bundle.run.record import file_fingerprint, images_fingerprint
 from bundle.weights import load_weights
 
 
@@ -48,7 +48,7 @@ def test_contrast_trains_the_encoder_and_the_coarse_decoder_and_tells_its_course
     assert record["stage"] == "pretrain" and record["seed"] == 0
     assert record["results"]["weights"] == file_fingerprint(pretrained / "model_ssl_pretrained.pt")
     pool = load_datalist(hospital.datalist).section("pool")
-    assert record["settings"]["data"] == entries_fingerprint(pool)
+    assert record["settings"]["data"] == images_fingerprint(pool)
 
 
 def test_the_hardest_views_are_chosen_after_the_warm_up(pretrained):
@@ -128,6 +128,9 @@ def test_a_pool_of_many_steps_a_pass_still_chooses_its_views_and_keeps_to_the_st
     record = json.loads((out / "run.json").read_text())
     assert record["results"]["steps"] == record["settings"]["steps"] == 4 == len(history(out)), "a pass has 12"
     assert json.loads((out / "policies.json").read_text())["chosen"] == record["results"]["views"]
+    model = load_weights(out / "model_ssl_pretrained.pt").model
+    spreads = [tensor for name, tensor in model.items() if name.endswith("running_var")]
+    assert not any((spread == 1).all() for spread in spreads), "batches of one image taught BatchNorm something"
 
 
 def test_without_a_step_after_the_warm_up_it_says_that_no_views_were_chosen(hospital, tmp_path, caplog):

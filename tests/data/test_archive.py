@@ -40,7 +40,18 @@ def test_files_come_out_as_they_went_in_for_the_owner_alone(make_zip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../out.dcm", "a/../../out.dcm", "/etc/out.dcm", "..\\out.dcm", "C:/out.dcm", "a/" + "x" * 256]
+    "name",
+    [
+        *("../out.dcm", "a/../../out.dcm", "/etc/out.dcm", "C:/out.dcm", "a/" + "x" * 256),
+        *(
+            "..\\out.dcm",
+            "a\\..\\..\\out.dcm",
+            "\\etc\\out.dcm",
+            "\\\\host\\out.dcm",
+            "C:\\out.dcm",
+            "a/..\\../out.dcm",
+        ),
+    ],
 )
 def test_a_name_that_leads_elsewhere_is_left_out_and_the_others_stay(make_zip, tmp_path, name):
     place = tmp_path / "inner" / "out"
@@ -48,6 +59,13 @@ def test_a_name_that_leads_elsewhere_is_left_out_and_the_others_stay(make_zip, t
     assert told == name and ("leads out" in reason or "longer" in reason)
     assert content(place) == {"a/good": b"1"}
     assert not list(tmp_path.rglob("*out.dcm"))
+
+
+def test_a_backslash_parts_folders_as_old_systems_write_it(make_zip, tmp_path):
+    members = {"ward\\": b"", "ward\\IM1": b"1", "ward\\deep\\IM2": b"2", "ward/IM3": b"3", "ward\\IM3": b"twice"}
+    left_out = unpack(make_zip(members), tmp_path / "out")
+    assert left_out == [("ward\\IM3", "another member has its name")]
+    assert content(tmp_path / "out") == {"ward/IM1": b"1", "ward/deep/IM2": b"2", "ward/IM3": b"3"}
 
 
 def test_links_are_not_made(tmp_path):

@@ -158,3 +158,29 @@ def test_masks_follow_their_rules_by_id(tmp_path):
         "size.png": "mask of another size",
         "nobody.png": "mask without an image",
     }
+
+
+def test_a_jpeg_called_jfif_is_read_and_its_mask_found(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    for place in ("images", "masks"):
+        (tmp_path / place).mkdir()
+    Image.fromarray(pixels).save(tmp_path / "images" / "photo.JFIF", format="JPEG")
+    Image.fromarray((pixels[..., 0] > 99).astype(np.uint8) * 255).save(tmp_path / "masks" / "photo.png")
+    out = tmp_path / "run" / "datalist.json"
+    words = ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks"), "--modality", "dermoscopy"]
+    assert run_verb("make_datalist", [*words, "--validation-fraction", "0", "--out", str(out)]) == 0
+    (entry,) = load_datalist(out).section("training")
+    assert entry["id"] == "photo" and read_image(entry["image"], "dermoscopy").shape == (12, 16, 3)
+
+
+def test_every_picture_in_a_format_that_is_not_read_is_named(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(images / "a.png")
+    for name in ("b.pgm", "c.PPM", "d.dng"):
+        (images / name).write_bytes(b"P5")
+    out = tmp_path / "run" / "datalist.json"
+    assert run_verb("make_datalist", ["--images", str(images), "--modality", "dermoscopy", "--out", str(out)]) == 0
+    with (out.parent / "quarantine.csv").open(newline="", encoding="utf-8") as handle:
+        found = {row["path"]: row["reason"].split(":")[0] for row in csv.DictReader(handle)}
+    assert found == dict.fromkeys(["b.pgm", "c.PPM", "d.dng"], "format that is not read")

@@ -487,3 +487,12 @@ def test_real_odd_and_corrupt_files_are_refused(real_data):
     for path in paths:
         with pytest.raises(UnreadableImage):
             read_dicom(path)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_pixels_that_lie_at_the_top_of_their_cell_are_the_same_picture(write_dicom, signed):
+    kind = np.int16 if signed else np.uint16
+    values = np.arange(64).reshape(8, 8).astype(kind) * 31 - (1000 if signed else 0)
+    plain = read_dicom(write_dicom(values, name="plain")).pixels
+    shifted = read_dicom(write_dicom((values << 4).astype(kind), name="top", HighBit=15)).pixels
+    np.testing.assert_array_equal(shifted, plain)

@@ -66,25 +66,25 @@ def test_a_broken_key_is_refused(tmp_path):
         Pseudonyms(tmp_path / "a.key").of("patient", "x")
 
 
-def test_images_of_one_patient_share_the_group_and_not_the_id(write_dicom, tmp_path):
+def test_images_of_one_patient_share_its_tie_and_not_the_id(write_dicom, tmp_path):
     pseudonyms = Pseudonyms(tmp_path / "a.key")
-    one, one_group = identify_dicom(write_dicom(PIXELS, name="1"), pseudonyms)
-    two, two_group = identify_dicom(write_dicom(PIXELS, name="2", StudyInstanceUID="1.2.3"), pseudonyms)
-    _, other_group = identify_dicom(write_dicom(PIXELS, name="3", PatientID="MRN-4712"), pseudonyms)
+    one, (one_patient, one_study) = identify_dicom(write_dicom(PIXELS, name="1"), pseudonyms)
+    two, (two_patient, two_study) = identify_dicom(write_dicom(PIXELS, name="2", StudyInstanceUID="1.2.3"), pseudonyms)
+    _, (other_patient, _) = identify_dicom(write_dicom(PIXELS, name="3", PatientID="MRN-4712"), pseudonyms)
     assert one != two
-    assert one_group == two_group != other_group
+    assert one_patient == two_patient != other_patient and one_study != two_study
 
 
-def test_without_a_patient_the_study_is_the_group(write_dicom, tmp_path):
+def test_without_a_patient_the_study_is_the_tie(write_dicom, tmp_path):
     pseudonyms = Pseudonyms(tmp_path / "a.key")
     tags = {"PatientID": "", "StudyInstanceUID": "1.2.3"}
     groups = {identify_dicom(write_dicom(PIXELS, name=name, **tags), pseudonyms)[1] for name in "ab"}
     assert len(groups) == 1
     bare = write_dicom(PIXELS, name="c", PatientID="", StudyInstanceUID="")
-    assert identify_dicom(bare, pseudonyms)[1] is None
+    assert identify_dicom(bare, pseudonyms)[1] == ()
     frames = [identify_dicom(frame_path(bare, number), pseudonyms) for number in (1, 2)]
     assert len({identifier for identifier, _ in frames}) == 2
-    assert frames[0][1] == frames[1][1] is not None, "frames of a file are one patient's, whoever that is"
+    assert frames[0][1] == frames[1][1] != (), "frames of a file are one patient's, whoever that is"
 
 
 def test_without_a_uid_the_id_is_of_the_content(write_dicom, tmp_path):

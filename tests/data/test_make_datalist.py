@@ -255,3 +255,89 @@ def test_a_preview_never_stands_beside_its_radiograph(write_dicom, tmp_path):
     datalist, reasons = make(tmp_path, modality="chest_xray")
     assert len(datalist.ids("pool")) == 2 and "two" in datalist.ids("pool") and "one" not in datalist.ids("pool")
     assert {path: reason.split(":")[0] for path, reason in reasons.items()} == {"one.png": "preview"}
+
+
+def _dicoms(tmp_path, write_dicom, **told):
+    """Radiographs below images/ by name, each with pixels of its own and these tags."""
+    for number, (name, tags) in enumerate(told.items()):
+        path = tmp_path / "images" / f"{name}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_dicom(RAMP + number, name=name, **tags).rename(path)
+
+
+def _sides(datalist) -> dict[str, str]:
+    """File's name to its section."""
+    return {Path(e["image"]).name: s for s in ("pool", "test") for e in datalist.section(s)}
+
+
+def test_one_study_is_one_group_where_only_some_of_its_images_tell_the_patient(write_dicom, tmp_path):
+    studies = {
+        f"{kind}{number}": {"PatientID": f"P{number}" if kind == "a" else "", "StudyInstanceUID": f"1.2.{number}"}
+        for number in range(6)
+        for kind in "ab"
+    }
+    _dicoms(tmp_path, write_dicom, **studies)
+    datalist, _ = make(tmp_path, "--test-fraction", 0.4, modality="chest_xray")
+    sides = _sides(datalist)
+    assert set(sides.values()) == {"pool", "test"}
+    assert all(sides[f"a{number}.dcm"] == sides[f"b{number}.dcm"] for number in range(6))
+
+
+def test_what_a_rule_does_not_fit_stays_with_its_patient(write_dicom, tmp_path):
+    fits = {f"P0{number}_1": {"PatientID": f"X{number}"} for number in range(4)}
+    _dicoms(tmp_path, write_dicom, **fits, **{f"IM{number}": {"PatientID": f"X{number}"} for number in range(4)})
+    datalist, _ = make(tmp_path, "--group", "(P[0-9]+)_", modality="chest_xray")
+    groups = {Path(e["image"]).stem: e["group"] for e in datalist.section("pool")}
+    assert len(set(groups.values())) == 4
+    assert all(groups[f"P0{number}_1"] == groups[f"IM{number}"] for number in range(4))
+
+
+def test_a_table_that_groups_some_images_of_a_patient_may_not_part_the_others(write_dicom, tmp_path, capsys):
+    _dicoms(tmp_path, write_dicom, **{name: {"PatientID": name[:2]} for name in ("p0a", "p0b", "p1a", "p2a")})
+    table = tmp_path / "split.csv"
+    table.write_text("id,split,group\np0a,test,lesion\np1a,pool,\n")
+    argv = ["--images", tmp_path / "images", "--modality", "chest_xray", "--out", tmp_path / "o.json"]
+    assert run_verb("make_datalist", [str(a) for a in (*argv, "--split-csv", table)]) == 2
+    assert "on two sides" in capsys.readouterr().err
+
+
+def test_a_table_may_name_either_of_two_files_with_the_same_bytes(tmp_path):
+    for name in "abc":
+        draw(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "images" / "z.png").write_bytes((tmp_path / "images" / "a.png").read_bytes())
+    (tmp_path / "split.csv").write_text("id,split\nz,test\n")
+    datalist, _ = make(tmp_path, "--split-csv", tmp_path / "split.csv")
+    assert datalist.ids("test") == ["a"]
+    (tmp_path / "split.csv").write_text("id,split\nz,test\na,pool\n")
+    argv = ["--images", tmp_path / "images", "--modality", "dermoscopy", "--out", tmp_path / "o.json"]
+    assert run_verb("make_datalist", [str(a) for a in (*argv, "--split-csv", tmp_path / "split.csv")]) == 2
+
+
+@pytest.mark.parametrize("text", ['id,split\na,"test\n' + "row,pool\n" * 20000, None])
+def test_a_split_table_that_cannot_be_read_is_named(tmp_path, capsys, text):
+    draw(tmp_path / "images" / "a.png")
+    table = tmp_path / "split.csv"
+    if text is not None:
+        table.write_text(text)
+    argv = ["--images", tmp_path / "images", "--modality", "dermoscopy", "--out", tmp_path / "o.json"]
+    assert run_verb("make_datalist", [str(a) for a in (*argv, "--split-csv", table)]) == 2
+    assert "split.csv" in capsys.readouterr().err
+
+
+def test_a_mask_is_no_image_wherever_it_lies(tmp_path):
+    import nibabel
+
+    images = tmp_path / "images"
+    for name in ("a", "b"):
+        draw(images / "pictures" / f"{name}.png", (32, 32))
+    draw(images / "lung masks" / "a.png", (32, 32), grey=True)
+    draw(images / "rois" / "b_R1_Label3.bmp", (32, 32), grey=True)
+    deep = np.zeros((32, 32), dtype=np.uint16)
+    deep[4:20] = 65535
+    Image.fromarray(deep).save(images / "pictures" / "a_mask.png")
+    nibabel.save(nibabel.Nifti1Image((deep > 0).astype(np.uint8), np.eye(4)), images / "pictures" / "b.nii.gz")
+    datalist, reasons = make(tmp_path, modality="chest_xray")
+    assert datalist.ids("pool") == ["pictures/a", "pictures/b"]
+    assert {Path(e["image"]).suffix for e in datalist.section("pool")} == {".png"}
+    assert set(reasons) == {"lung masks/a.png", "rois/b_R1_Label3.bmp", "pictures/a_mask.png", "pictures/b.nii.gz"}
+    assert all(reason.startswith("mask among the images") for reason in reasons.values())

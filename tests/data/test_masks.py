@@ -110,10 +110,11 @@ def test_a_palette_that_begins_with_white_is_read_by_its_colours(write_picture):
     np.testing.assert_array_equal(read_mask(write_picture(stored), labels=["lesion"]), SHAPE)
 
 
-def test_a_jpeg_by_another_name_is_refused(tmp_path):
-    Image.fromarray(SHAPE.astype(np.uint8) * 255).save(tmp_path / "mask.png", format="JPEG")
+@pytest.mark.parametrize("name", ["mask.png", "mask.jfif"])
+def test_a_jpeg_by_another_name_is_refused(tmp_path, name):
+    Image.fromarray(SHAPE.astype(np.uint8) * 255).save(tmp_path / name, format="JPEG")
     with pytest.raises(ValueError, match="JPEG blurs"):
-        read_mask(tmp_path / "mask.png", labels=["lesion"])
+        read_mask(tmp_path / name, labels=["lesion"])
 
 
 def test_the_note_on_orientation_is_followed_as_for_images(tmp_path):

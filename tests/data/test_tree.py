@@ -6,12 +6,15 @@ import csv
 import errno
 import json
 import os
+import signal
+import socket
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.fileset import FileSet
 
 from bundle.commands import run_verb
@@ -123,9 +126,96 @@ def test_an_archive_by_itself_is_a_folder_of_images(tmp_path, disc):
     out, code = listed(tmp_path, archive)
     assert code == 0
     datalist = load_datalist(out)
-    assert len(datalist.section("pool")) == 2 and datalist.root == out.parent / "unpacked" / "export.zip"
+    assert (
+        len(datalist.section("pool")) == 2 and datalist.root.relative_to(out.parent / "unpacked").name == "export.zip"
+    )
     assert datalist.unpacked_root is None
     assert all("zip" not in entry["image"] for entry in json.loads(out.read_text())["pool"])
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_another_archive_of_the_same_name_does_not_replace_what_a_datalist_refers_to(tmp_path, alone):
+    contents, lists = [], []
+    for place in ("first", "second"):
+        make_dicom(tmp_path / place / "content" / "a.dcm", RAMP + np.uint16(len(place)))
+        Image.fromarray((RAMP // 16 + len(place)).astype(np.uint8)).save(tmp_path / place / "content" / "b.png")
+        archive = zipped(tmp_path / place / "content", tmp_path / place / "sent" / "export.zip")
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / place / "content").iterdir()})
+        out = tmp_path / "run" / f"{place}.json"
+        images = archive if alone else archive.parent
+        assert run_verb("make_datalist", ["--images", str(images), "--modality", "chest_xray", "--out", str(out)]) == 0
+        lists.append(out)
+    for out, content in zip(lists, contents, strict=True):
+        entries = load_datalist(out).section("pool")
+        assert {Path(entry["image"]).name: Path(entry["image"]).read_bytes() for entry in entries} == content
+        assert ("b" if alone else "export.zip/b") in load_datalist(out).ids("pool"), "no id tells of the content"
+
+
+def test_the_same_archive_listed_again_is_unpacked_once(tmp_path, disc):
+    archive = zipped(disc, tmp_path / "sent" / "export.zip")
+    for images in (archive, archive.parent):
+        found = []
+        for _ in range(2):
+            out, code = listed(tmp_path, images, "--overwrite")
+            entries = load_datalist(out).section("pool")
+            found.append({entry["id"]: Path(entry["image"]).stat().st_ino for entry in entries})
+            assert code == 0 and len(entries) == 2
+        assert found[0] == found[1]
+    assert len(list((out.parent / "unpacked").iterdir())) == 1, "whichever way it is given"
+
+
+def test_a_datalist_of_before_archives_had_folders_of_their_own_is_read(tmp_path):
+    make_dicom(tmp_path / "run" / "unpacked" / "ward.zip" / "a.dcm", RAMP)
+    content = {"modality": "chest_xray", "root": "..", "unpacked_root": "unpacked"}
+    pool = [{"id": "x", "image": "ward.zip/a.dcm"}]
+    (tmp_path / "run" / "datalist.json").write_text(json.dumps({**content, "pool": pool}))
+    (entry,) = load_datalist(tmp_path / "run" / "datalist.json").section("pool")
+    assert Path(entry["image"]).is_file()
+    for wrong in (["ward.zip"], {"ward.zip": "../x"}, {"ward.zip": 1}):
+        (tmp_path / "run" / "datalist.json").write_text(json.dumps({**content, "archives": wrong, "pool": pool}))
+        with pytest.raises(ValueError, match="archives must map the path of each zip archive"):
+            load_datalist(tmp_path / "run" / "datalist.json")
+
+
+def test_an_archive_and_a_compressed_file_that_are_not_read_are_named(tmp_path):
+    export = tmp_path / "export"
+    make_dicom(export / "a.dcm", RAMP)
+    make_dicom(export / "b.tar", RAMP)  # whatever it is called, its content is an image
+    for name in ("c.tar.gz", "d.dcm.gz", "e.TGZ", "f.7z", "g.rar", "h.tar"):
+        (export / name).write_bytes(b"packed")
+    out, code = listed(tmp_path, export)
+    assert code == 0 and len(load_datalist(out).ids("pool")) == 2
+    reasons = table(out.parent / "quarantine.csv")
+    assert sorted(reasons) == ["c.tar.gz", "d.dcm.gz", "e.TGZ", "f.7z", "g.rar", "h.tar"]
+    assert set(reasons.values()) == {"not unpacked: of archives only .zip is read; unpack it"}
+
+
+def test_a_named_pipe_a_socket_and_a_device_are_named_and_never_opened(tmp_path, caplog):
+    export = tmp_path / "export"
+    make_dicom(export / "a.dcm", RAMP)
+    (export / "link.dcm").symlink_to("a.dcm")
+    (export / "nowhere.dcm").symlink_to("absent.dcm")
+    os.mkfifo(export / "pipe")
+    os.mkfifo(export / "run.json")
+    (export / "device").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as opened:
+        here = os.open(export, os.O_RDONLY)  # the address of a socket may have a hundred characters
+        opened.bind(f"/proc/self/fd/{here}/socket")
+        os.close(here)
+    (export / "deeper").mkdir()
+    os.mkfifo(export / "deeper" / "run.json")
+    signal.alarm(60)  # a pipe that is opened waits for ever
+    try:
+        out, code = listed(tmp_path, export)
+        assert {path.name for path in walk(export)} == {"a.dcm", "link.dcm", "nowhere.dcm"}
+    finally:
+        signal.alarm(0)
+    assert code == 0 and len(load_datalist(out).ids("pool")) == 1
+    reasons = table(out.parent / "quarantine.csv")
+    special = [name for name, reason in reasons.items() if reason == "no file: a named pipe, a socket or a device"]
+    assert sorted(special) == ["deeper/run.json", "device", "pipe", "run.json", "socket"]
+    assert reasons["link.dcm"].startswith("duplicate")
+    assert "pipe is left out: no file" in caplog.text, "where nobody takes note the log tells"
 
 
 def test_a_broken_archive_by_itself_is_named(tmp_path, capsys):
@@ -195,7 +285,7 @@ def test_a_folder_and_a_file_that_cannot_be_opened_are_named(tmp_path, monkeypat
     monkeypatch.setattr(os, "scandir", closed)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "bare" and access(path, mode))
     aside = Quarantine(tmp_path)
-    entries = take_inventory(
+    entries, _ = take_inventory(
         ImageTree(tmp_path),
         modality=load_modality("chest_xray"),
         pseudonyms=Pseudonyms(tmp_path / "key"),

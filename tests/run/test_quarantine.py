@@ -41,6 +41,16 @@ def test_counts_by_kind_of_reason():
     assert aside.summary() == "3 set aside (2 × broken, 1 × copy of d)"
 
 
+def test_a_summary_tells_the_most_frequent_kinds_and_how_many_more_there_are():
+    aside = Quarantine()
+    for number in range(11):
+        for _ in range(20 - number):
+            aside.add("a", f"kind {number}: x")
+    summary = aside.summary()
+    assert summary.startswith("165 set aside (20 × kind 0, ") and summary.endswith(", 13 × kind 7, and 3 more kinds)")
+    assert len(aside.counts()) == 11
+
+
 def test_writes_an_empty_table_over_an_old_one_and_warns_of_nothing(tmp_path, caplog):
     aside = Quarantine()
     aside.add("a", "broken")

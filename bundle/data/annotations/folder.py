@@ -194,10 +194,10 @@ class AnnotationFolder:
         for annotator, given in read:
             only = bool(given.image) and names[annotator, last_part(given.image)] == 1
             annotation = dataclasses.replace(given, loose=given.loose or only)
-            named = f" ({given.image})" if given.loose else ""
+            named = f"{given.image}: " if given.loose else ""  # behind the colon, up to which reasons are counted
             match = index.find(annotation)
             if match is None:
-                quarantine.add(given.source, f"mask without an image{named}: no image of its name, or several")
+                quarantine.add(given.source, f"mask without an image: {named}no image of its name, or several")
             elif match.id is not None:  # else its image is in quarantine, which says enough
                 given_to, best = found[match.id], ranks.get((match.id, annotator))
                 if best is None or match.rank > best:
@@ -208,7 +208,7 @@ class AnnotationFolder:
                 else:  # one of them may be of an image outside of the set, and nothing tells which
                     aside, why = [annotation, given_to.pop(annotator, None)], "another mask fits as well"
                 for other in filter(None, aside):
-                    quarantine.add(other.source, f"mask without an image{named}: {why}")
+                    quarantine.add(other.source, f"mask without an image: {named}{why}")
         return {identifier: given for identifier, given in found.items() if given}
 
     def _read(self, path: Path) -> tuple[str, list[Annotation]]:

@@ -58,9 +58,10 @@ class ImageIndex:
         self._names: dict[str, str | None] = {_seen(name): i if i in known else None for name, i in copies.items()}
         self._names |= {_seen(name): identifier for name, identifier in ids.items()}
         self._known, self._pseudonyms = known, pseudonyms
-        self._by_last_part: defaultdict[str, list[str]] = defaultdict(list)
+        self._by_end: defaultdict[str, list[str]] = defaultdict(list)
         for name in self._names:
-            self._by_last_part[PurePosixPath(name).name].append(name)
+            for end in _ends(name):
+                self._by_end[end].append(name)
 
     def find(self, annotation: Annotation) -> Match | None:
         """The image of ``annotation``, or None where there is none, or more than one."""
@@ -85,8 +86,7 @@ class ImageIndex:
 
     def _near(self, name: str) -> list[str]:
         """Names of which one end is ``name``, or that are its end: folders that contradict are another patient's."""
-        last = PurePosixPath(name).name
-        return [near for near in self._by_last_part.get(last, ()) if _ends_with(near, name) or _ends_with(name, near)]
+        return [*self._by_end.get(name, ()), *(end for end in _ends(name)[1:] if end in self._names)]
 
 
 def last_part(name: str) -> str:
@@ -95,9 +95,10 @@ def last_part(name: str) -> str:
     return _seen(PurePosixPath(name if bare is None else bare).name)
 
 
-def _ends_with(path: str, end: str) -> bool:
-    parts = PurePosixPath(end).parts
-    return PurePosixPath(path).parts[-len(parts) :] == parts
+def _ends(path: str) -> list[str]:
+    """A path, and without its first folder, its first two, and so on."""
+    parts = PurePosixPath(path).parts
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _seen(name: str) -> str:

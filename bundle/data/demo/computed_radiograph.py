@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import uuid
 
 import numpy as np
@@ -16,6 +18,7 @@ from pydicom.uid import (
 )
 
 WHITE = 4095  # 12 bits stored
+MOST_CHARACTERS = 64  # of a Long String (LO) such as PatientID: PS3.5, table 6.2-1
 FIELD_MM = 380.0  # height of the plate that the picture shows, near the 35 x 43 cm format
 
 
@@ -31,7 +34,7 @@ def write_computed_radiograph(
         picture: (H, W) float32 in [0, 1], bright bone.
         rng: source of the varieties.
         name: what the UIDs are derived of; other names give other UIDs.
-        patient: likewise, of the invented patient.
+        patient: names the invented patient; other names give other PatientIDs, see :func:`patient_id`.
     """
     inverted, windowed, compressed = rng.random() < 1 / 3, rng.random() < 0.6, rng.random() < 1 / 12
     black, white = rng.uniform(0, 300), rng.uniform(3300, WHITE)
@@ -55,7 +58,7 @@ def write_computed_radiograph(
     for empty in ("PatientBirthDate", "PatientSex", "Laterality"):
         setattr(dataset, empty, "")
     dataset.PatientName = "Drawn^Demo"
-    dataset.PatientID = f"DEMO-{patient}"
+    dataset.PatientID = patient_id(patient)
     dataset.Modality = "CR"
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
     dataset.BodyPartExamined = "CHEST"
@@ -75,6 +78,20 @@ def write_computed_radiograph(
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
     dataset.add_new("PixelData", "OW", stored.tobytes())
     _save(dataset, path, compressed=compressed)
+
+
+def patient_id(name: str) -> str:
+    """The PatientID of an invented patient: ``DEMO-`` and the name, or a hash of it where it is no plain short text.
+
+    A PatientID in the default repertoire is ASCII, a backslash parts its values, spaces at its ends do not count, and
+    what is longer than ``MOST_CHARACTERS`` may be cut: each would make two patients one.
+    """
+    told = f"DEMO-{name}"
+    plain = re.fullmatch(r"[ -[\]-~]+", told) and not told.endswith(" ") and len(told) <= MOST_CHARACTERS
+    # A name that looks like a hash is hashed too, so that none is another's hash.
+    if plain and not re.fullmatch(r"[0-9a-f]{32}", name):
+        return told
+    return f"DEMO-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def derived_uid(*names: str) -> UID:

@@ -142,10 +142,32 @@ def test_what_cannot_be_used_is_named_with_its_image_and_the_rest_goes_on(tmp_pa
     reasons = {Path(path).name: reason for path, reason in aside}
     assert "label 'cor' is none of lesion" in reasons["a.json"] and reasons["a.json"].endswith("not used for image a")
     assert reasons["b.xml"].startswith("mask of another size: 17 x 12, its image has 16 x 12")
-    assert reasons["c.xml"].startswith("mask without an image (c)")
+    assert reasons["c.xml"].startswith("mask without an image: c: no image of its name")
     assert reasons["page.xml"].startswith("unreadable mask: the XML is no export of CVAT")
     assert reasons["more.json"].startswith("unreadable mask: the JSON holds no COCO")
     assert reasons["image.dcm"].startswith("unreadable mask: DICOM, but no segmentation")
+
+
+def test_masks_without_an_image_are_counted_as_one_kind_whatever_their_names(tmp_path, caplog):
+    draw_image = RNG.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    (tmp_path / "images").mkdir()
+    Image.fromarray(draw_image).save(tmp_path / "images" / "case.png")
+    outline = [[5, 1, 12, 1, 12, 7]]
+    content = {
+        "images": [
+            {"id": number, "width": SIZE[1], "height": SIZE[0], "file_name": name}
+            for number, name in enumerate(["case.png", *(f"other{number}.png" for number in range(9))])
+        ],
+        "categories": [{"id": 0, "name": "lesion"}],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": 0, "segmentation": outline} for number in range(10)
+        ],
+    }
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    found, aside = make(tmp_path, "--masks", tmp_path / "all.json")
+    assert list(found) == ["case"]
+    assert "9 set aside (9 × mask without an image)" in caplog.text
+    assert any("other3" in reason for _, reason in aside), "the name is told all the same"
 
 
 def test_a_dicom_segmentation_finds_its_image_by_uid_also_among_the_images(tmp_path):
