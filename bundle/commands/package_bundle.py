@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Write a folder coldstart_<modality>_segmentation with configs and metadata of that modality, weights, the package, the
-licence and the docs. It runs from anywhere, and MONAI Label takes it as a segmentation model.
+licence and the docs. It runs in its own folder, wherever that lies, and MONAI Label takes it as a segmentation model.
 
   with the weights that ship:
     coldstart package_bundle --modality chest_xray --out packages
@@ -132,6 +132,6 @@ def _weights(kind: str, modality: Modality, given: str | None) -> Path:
         raise ValueError(f"the bundle ships no {kind} weights for {modality.name}: give {option}")
     wanted: dict[str, Any] = {"modality": modality.name, "in_channels": modality.channels}
     if kind == "model":
-        wanted |= {"out_channels": modality.classes, "size": modality.size}
+        wanted |= {"labels": list(modality.labels), "out_channels": modality.classes, "size": modality.size}
     check_settings(path, load_weights(path).settings, wanted)
     return path

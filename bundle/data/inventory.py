@@ -109,7 +109,8 @@ def take_inventory(
             why = quarantine.rows[aside]["reason"] if len(quarantine) > aside else "their images cannot be used"
             raise ValueError(
                 f"none of the {len(mask_files)} masks below {masks.place} can be used; of the first: {why}. A mask has "
-                f"the name of its image, such as {entries[0]['id']!r}, and may end in _mask and the like"
+                f"the name of its image, such as {entries[0]['id']!r}, and may end in _mask and the like; where the "
+                "folders of both differ, give the folder in which the masks lie"
             )
     ids = {entry["image"]: entry["id"] for entry in entries}
     originals = {strip_suffix(tree.relative(copy)): tree.relative(original) for copy, original in twins.items()}

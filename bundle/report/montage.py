@@ -101,12 +101,16 @@ def prediction_tiles(
     for row in (rows[place] for place in places):
         pixels = read_pixels(_existing(row.get("image"), folder) or image_paths.get(row["id"]), modality)
         file = _existing(row["mask"], folder)
-        if pixels is not None and file is not None:
+        try:
+            if pixels is None or file is None:
+                raise ValueError(f"no image or no mask of {row['id']}")
             mask = read_mask(file, labels=labels)
-            pixels = overlay(pixels, None, mask)
-            tiles.append(tile(pixels, f"{(mask > 0).mean():.1%} of the image", row["id"], large=True))
-        else:
+            drawn = overlay(pixels, None, mask)
+        except (ValueError, OSError) as error:
+            logger.warning("no picture in the report: %s", error)
             tiles.append(tile(None, "image or mask unreadable", row["id"]))
+        else:
+            tiles.append(tile(drawn, f"{(mask > 0).mean():.1%} of the image", row["id"], large=True))
     return Tiles(tiles, large=True, caption=f"{len(tiles)} of {len(rows)}, evenly spread over the list of predictions.")
 
 

@@ -39,7 +39,8 @@ def score_plot(values: Mapping[str, Numbers], intervals: Mapping[str, tuple[floa
             right.plot([mean], [place], "o", color=colour, markerfacecolor=face, markersize=8, markeredgewidth=2)
             label = right.annotate(f"{mean:.3f}", (mean, place), xytext=(0, 8), textcoords="offset points")
             label.set(ha="center", fontsize=8.5)
-    titles = [run_title(name) + (f"\nn = {len(values[name])}" if name in values else "") for name in names]
+    shown = {name: run_title(name).replace("$", r"\$") for name in names}  # a name is no formula, whatever it holds
+    titles = [shown[name] + (f"\nn = {len(values[name])}" if name in values else "") for name in names]
     for panel in (left, right):
         panel.set_yticks(range(len(names)), titles)
         panel.set_ylim(-0.6, len(names) - 0.35)

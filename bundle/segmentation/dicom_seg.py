@@ -129,7 +129,7 @@ def _template(origin: Source) -> Dataset:
         setattr(template, tag, "")
     # A class that may have several frames would ask for their tags, and one that is not known for its own.
     template.SOPClassUID = SecondaryCaptureImageStorage
-    if header.get("FrameOfReferenceUID") and all(_numbers(header, *item) for item in POSITION.items()):
+    if header.get("FrameOfReferenceUID") and _is_placed(header):
         for tag in ("FrameOfReferenceUID", "PositionReferenceIndicator", *POSITION):
             if tag in header:
                 template[tag] = copy.copy(header[tag])
@@ -139,7 +139,8 @@ def _template(origin: Source) -> Dataset:
         template.ImagePositionPatient = [0, 0, 0]
         template.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         template.PixelSpacing = list(pixel_spacing(header) or (1.0, 1.0))
-    template.SliceThickness = header.get("SliceThickness") or SLICE_THICKNESS
+    thickness = _numbers(header, "SliceThickness", 1)
+    template.SliceThickness = thickness[0] if thickness and thickness[0] > 0 else SLICE_THICKNESS
     return template
 
 
@@ -148,13 +149,23 @@ def _untold(header: Dataset) -> list[str]:
     return [tag for tag in COMPRESSION if tag not in header] if header.get("LossyImageCompression") == "01" else []
 
 
-def _numbers(header: Dataset, tag: str, count: int) -> bool:
-    """Whether a tag holds ``count`` finite numbers."""
-    try:
-        values = [float(value) for value in header.get(tag) or ()]
-    except (TypeError, ValueError):
+def _is_placed(header: Dataset) -> bool:
+    """Whether the plane has a place in space: finite numbers, positive distances, axes of length 1 at right angles."""
+    found = {tag: _numbers(header, tag, count) for tag, count in POSITION.items()}
+    if not all(found.values()):
         return False
-    return len(values) == count and all(map(math.isfinite, values))
+    axes = np.reshape(found["ImageOrientationPatient"], (2, 3))
+    return min(found["PixelSpacing"]) > 0 and bool(np.allclose(axes @ axes.T, np.eye(2), atol=1e-3))
+
+
+def _numbers(header: Dataset, tag: str, count: int) -> list[float]:
+    """The ``count`` finite numbers of a tag; none where it holds anything else."""
+    told = header.get(tag)
+    try:
+        values = [float(value) for value in ([told] if count == 1 else told or ())]
+    except (TypeError, ValueError):
+        return []
+    return values if len(values) == count and all(map(math.isfinite, values)) else []
 
 
 def _descriptions(modality: Modality, weights: str, *, drawn: bool) -> list[SegmentDescription]:

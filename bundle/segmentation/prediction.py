@@ -110,7 +110,7 @@ class WritePredictions(EachImage):
         plane = mask.reshape(mask.shape[-2:] if mask.ndim == 2 else mask.shape[1:3])
         trust: Trust | None = item.get("trust")
         doubts = [] if trust is None or self.refuse_below is None else trust.doubts(self.refuse_below)
-        picture = source.suffix.lower() in PICTURES
+        picture = source.suffix.lower() in PICTURES and not is_dicom(source)
         suffix = ".png" if picture else ".nii.gz"
         places = [path_of_id(folder, item["id"], suffix) for folder in (self.folder, self.folder / self._drafts)]
         target, other = reversed(places) if doubts else places

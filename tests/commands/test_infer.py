@@ -305,3 +305,12 @@ def test_a_mask_whose_image_has_gone_stays_and_is_told_of(chest, tmp_path, caplo
     assert (out / "b.png").is_file() and [row["id"] for row in table(out / "predictions.csv")] == ["a"]
     assert "holds 1 masks of an earlier run" in caplog.text
     assert json.loads((out / "run.json").read_text())["results"]["earlier_masks"] == 1
+
+
+def test_a_dicom_file_that_is_named_as_a_picture_has_the_mask_of_a_dicom_file(chest, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    pixels = np.random.default_rng(5).integers(0, 4096, (40, 56), dtype=np.uint16)
+    make_dicom(images / "scan.jpg", pixels, PixelSpacing=[0.2, 0.1])
+    arguments = ["--images", str(images), "--model", str(chest / "model.pt"), "--out", str(out)]
+    assert run_verb("infer", [*arguments, "--modality", str(chest / "chest.yaml")]) == 0
+    assert [path.suffixes for path in out.glob("*") if path.suffix in (".gz", ".png")] == [[".nii", ".gz"]]

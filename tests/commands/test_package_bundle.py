@@ -147,3 +147,14 @@ def test_weights_of_another_modality_are_not_packaged(trained, pretrained, tmp_p
     assert run_verb("package_bundle", arguments) == 2
     assert "modality is 'spots', not 'chest_xray'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_other_labels_are_not_packaged(hospital, trained, pretrained, tmp_path, capsys):
+    told = yaml.safe_load(hospital.modality.read_text())
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / hospital.modality.name
+    other.write_text(yaml.safe_dump({**told, "labels": ["stain"]}))
+    arguments = ["--modality", str(other), "--out", str(tmp_path / "out"), "--model", str(trained / "model.pt")]
+    arguments += ["--ssl-weights", str(pretrained / "model_ssl_pretrained.pt")]
+    assert run_verb("package_bundle", arguments) == 2
+    assert "labels is ['spot'], not ['stain']" in capsys.readouterr().err

@@ -178,3 +178,8 @@ def test_page_of_real_images_stays_small(real_data: Path, tmp_path: Path) -> Non
         modality="dermoscopy",
     )
     assert page.stat().st_size < 2_000_000
+
+
+def test_a_run_s_name_is_no_formula():
+    figure = score_plot({r"a$\foo$": np.array([0.5, 0.75])}, {r"b$^$": (0.5, 0.4, 0.6)})
+    figure.savefig(io.BytesIO(), format="png")

@@ -194,6 +194,27 @@ def test_without_one_there_is_a_frame_of_reference_of_its_own_with_the_files_spa
     assert list(frame.PlanePositionSequence[0].ImagePositionPatient) == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"PixelSpacing": [0, 0]},
+        {"PixelSpacing": [-0.2, 0.2]},
+        {"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]},
+        {"ImageOrientationPatient": [2, 0, 0, 0, 2, 0]},
+        {"ImageOrientationPatient": [1, 0, 0, 0.7, 0.7, 0]},
+    ],
+)
+def test_a_position_that_no_plane_can_have_is_not_passed_on(tmp_path, wrong):
+    place = {"ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2, 3]}
+    more = {"FrameOfReferenceUID": generate_uid(), "SliceThickness": -3}
+    source = image(tmp_path / "odd.dcm", np.zeros((9, 11), np.uint16), **{**place, **more, **wrong})
+    made = segmentation_object(source, corner(9, 11), CHEST)
+    (shared,) = made.SharedFunctionalGroupsSequence
+    assert list(shared.PlaneOrientationSequence[0].ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+    measures = shared.PixelMeasuresSequence[0]
+    assert min(*measures.PixelSpacing, measures.SliceThickness) > 0
+
+
 def test_segments_have_their_labels_codes_and_algorithm(radiograph):
     made = segmentation_object(radiograph, np.zeros((37, 53), np.uint8), THREE, weights="sha256:12")
     assert [item.SegmentLabel for item in made.SegmentSequence] == ["lung", "heart", "Schlüsselbein"]
