@@ -44,7 +44,12 @@ _SET_BY_RUNS = (
 
 # Settings that came after the first rows were measured, with the value that leaves a training what it was before. At
 # that value they are no part of the recipe, so that a new knob does not make every run anew.
-_CAME_LATER = {"pseudo_weight": 0.5, "teacher": "none"}  # the first is nothing without pseudo labels: no run has any
+_CAME_LATER = {
+    "pseudo_weight": 0.5,  # nothing without pseudo labels, and no run has any
+    "teacher": "none",
+    "filters": [16, 32, 64, 128, 256],
+    "head_weights": [0.6, 0.1, 0.3],
+}
 
 
 def training_recipe(modality: Modality, knobs: Mapping[str, Any]) -> dict[str, Any]:

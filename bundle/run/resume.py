@@ -15,6 +15,7 @@ from bundle.run import ranks
 from bundle.run.atomic import write_tensors
 from bundle.run.record import FILE_NAME as RECORD
 from bundle.run.record import content_fingerprint
+from bundle.run.temporary import clear_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ class Resume:
 
     @ranks.first_for_all  # on another machine the file may not be in sight, or not yet
     def _read(self) -> dict[str, Any] | None:
-        """The checkpoint, or None where there is none of these settings."""
+        """The checkpoint, or None where there is none of these settings; what a kill left of one half-written goes."""
+        clear_leftovers(self.path.parent, of=self.path.name)
         if not self.path.is_file():
             return None
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from ignite.engine import Engine, Events
 from bundle.run.atomic import write_text
 from bundle.run.history import History
 from bundle.run.resume import Resume
+from bundle.run.temporary import temporary_path
 
 
 class Stopped(Exception):
@@ -177,3 +181,13 @@ def test_the_record_of_a_training_that_ended_stays_until_another_one_begins(tmp_
     with pytest.raises(Stopped):
         Training(tmp_path, settings={"seed": 1}).run(epochs=1, stop_at=1)
     assert not (tmp_path / "run.json").exists()
+
+
+def test_what_a_kill_left_half_written_goes_when_the_training_goes_on(tmp_path):
+    """Also where no command claimed the folder, as under torchrun."""
+    with temporary_path(tmp_path / "checkpoint.pt", "tmp") as mine:
+        pid = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+        left = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{int(pid.stdout)}."))
+    left.write_bytes(b"half a check")
+    Training(tmp_path).engine.run([0, 1, 2], max_epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "history.csv"]
