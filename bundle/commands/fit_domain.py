@@ -38,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
     from bundle.segmentation.fine_tuned import load_fine_tuned
     from bundle.weights import load_weights, save_weights
 
+    if args.out.is_dir():
+        raise ValueError(
+            f"--out must be the weight file to write, got the folder {args.out}; add a name such as model.pt"
+        )
     if args.out.exists() and not args.overwrite:
         raise OutputExists(args.out)
     modality = load_modality(str(datalist_modality(args.datalist)))
@@ -45,7 +49,10 @@ def run(args: argparse.Namespace) -> int:
     entries = entries_from(args.datalist, args.section, needed=True)
     reference = TrainingDomain(entries, modality=modality, seed=args.seed)(network)
     if not reference:
-        raise ValueError(f"section {args.section} must have {FEWEST} images or more to be a domain, got {len(entries)}")
+        raise ValueError(
+            f"section {args.section} must have {FEWEST} images or more that can be read to be a domain; it lists "
+            f"{len(entries)}, and the log above names those that cannot"
+        )
     save_weights(args.out, network, load_weights(args.model).settings, reference=reference, half=args.half)
     print(args.out)
     return 0

@@ -139,6 +139,9 @@ def test_weights_without_a_reference_tell_the_rest_and_can_be_given_one(hospital
     assert run_verb("fit_domain", [*arguments, "--out", str(tmp_path / "new.pt")]) == 2
     few = [*arguments, "--section", "test", "--out", str(tmp_path / "few.pt")]
     assert run_verb("fit_domain", few) == 2 and not (tmp_path / "few.pt").exists()
+    assert run_verb("fit_domain", [*arguments, "--out", str(tmp_path), "--overwrite"]) == 2, (
+        "a folder is no weight file"
+    )
 
 
 def test_what_the_signs_are_worth_is_measured_on_labelled_images(hospital, trained, strangers, tmp_path, capsys):
