@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from bundle.data.demo.computed_radiograph import write_computed_radiograph
-    from bundle.data.identity import is_plain
+    from bundle.data.identity import NOT_PLAIN, is_plain
     from bundle.data.pictures import SUFFIXES, UnreadableImage, read_grey_picture
     from bundle.data.tree import walk
     from bundle.run.atomic import atomic_folder
@@ -51,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
                 quarantine.add(path, f"same name: {wrapped[name]} has become {name}.dcm already; rename one")
                 continue
             if not is_plain(name):
-                quarantine.add(
-                    path, "name with a line break, a control character or bytes that are no UTF-8: rename it"
-                )
+                quarantine.add(path, NOT_PLAIN)
                 continue
             try:
                 picture = read_grey_picture(path)

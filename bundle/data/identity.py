@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 KEY_FILE = "identity.key"
 DIGITS = 20  # hex digits, 80 bits: a million images collide with a chance of 4e-13
+NOT_PLAIN = "name with a line break, a control character or bytes that are no UTF-8: rename it"  # see is_plain
 _SUFFIXES = (".nii.gz", *pictures.SUFFIXES, *dicom.SUFFIXES, ".nii")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import warnings
@@ -14,7 +15,15 @@ from bundle.data import dicom, nifti, pictures
 from bundle.data.annotations.matching import JOINTS, ImageIndex
 from bundle.data.frames import split_frame, split_name
 from bundle.data.groups import Tie, join_ties
-from bundle.data.identity import Pseudonyms, group_by_rule, identify_dicom, is_plain, path_of_id, strip_suffix
+from bundle.data.identity import (
+    NOT_PLAIN,
+    Pseudonyms,
+    group_by_rule,
+    identify_dicom,
+    is_plain,
+    path_of_id,
+    strip_suffix,
+)
 from bundle.data.modality import Modality
 from bundle.data.pictures import UnreadableImage
 from bundle.data.reader import image_size
@@ -100,8 +109,10 @@ def take_inventory(
             f"no usable {modality.name} image below {tree.root} ({quarantine.summary()}); "
             f"a {modality.reader} modality reads {', '.join(_suffixes(modality))}"
         )
+    of_path = {entry["image"]: entry["id"] for entry in entries}
+    of_twins = {strip_suffix(tree.relative(twin)): of_path.get(tree.relative(first)) for twin, first in twins.items()}
     if masks is not None:
-        index = ImageIndex(_ids_by_name(candidates, entries, twins, tree), pseudonyms, copies or {})
+        index = ImageIndex(_ids_by_name(candidates, entries, of_twins, tree), pseudonyms, copies or {})
         images = {tree.relative(path): (path, size) for path, size in sizes.items()}
         aside = len(quarantine)
         masks.attach(entries, mask_files, index=index, images=images, quarantine=quarantine)
@@ -112,10 +123,8 @@ def take_inventory(
                 f"the name of its image, such as {entries[0]['id']!r}, and may end in _mask and the like; where the "
                 "folders of both differ, give the folder in which the masks lie"
             )
-    ids = {entry["image"]: entry["id"] for entry in entries}
-    originals = {strip_suffix(tree.relative(copy)): tree.relative(original) for copy, original in twins.items()}
-    copies_of = {copy: ids[original] for copy, original in originals.items() if original in ids}
-    return Inventory(sorted(entries, key=lambda entry: entry["id"]), copies_of)
+    usable = {name: identifier for name, identifier in of_twins.items() if identifier is not None}
+    return Inventory(sorted(entries, key=lambda entry: entry["id"]), usable)
 
 
 def _suffixes(modality: Modality) -> tuple[str, ...]:
@@ -140,8 +149,7 @@ def find_images(tree: ImageTree, modality: Modality, quarantine: Quarantine, *, 
             else:
                 other += 1
         elif not is_plain(tree.relative(path)):
-            reason = "name with a line break, a control character or bytes that are no UTF-8: rename it"
-            quarantine.add(tree.shown(path), reason)
+            quarantine.add(tree.shown(path), NOT_PLAIN)
         elif not tree.holds(path):
             quarantine.add(tree.shown(path), "link that leaves the data root: copy the file itself (cp -L)")
         else:
@@ -185,19 +193,17 @@ def _decode_images(
 
 
 def _ids_by_name(
-    candidates: Sequence[Path], entries: Sequence[Entry], twins: Mapping[Path, Path], tree: ImageTree
+    candidates: Sequence[Path], entries: Sequence[Entry], of_twins: Mapping[str, str | None], tree: ImageTree
 ) -> dict[str, str | None]:
-    """Path without suffix of every file that is an image to its id; a copy's is that of its twin.
+    """Path without suffix of every file that is an image to its id; a copy's, in ``of_twins``, is that of its twin.
 
     None where the image was set aside. A name that two images have is left out: nothing tells which one is meant.
     """
-    names = {path: strip_suffix(tree.relative(path)) for path in candidates}
-    ids: dict[str, str | None] = dict.fromkeys(names.values())
-    of_path = {entry["image"]: entry["id"] for entry in entries}
-    ids |= {names[copy]: of_path.get(tree.relative(original)) for copy, original in twins.items()}
+    ids: dict[str, str | None] = dict.fromkeys(strip_suffix(tree.relative(path)) for path in candidates)
+    ids |= of_twins
     owners: defaultdict[str, list[str]] = defaultdict(list)
-    for path, identifier in of_path.items():
-        owners[strip_suffix(path)].append(identifier)
+    for entry in entries:
+        owners[strip_suffix(entry["image"])].append(entry["id"])
     ids |= {name: found[0] for name, found in owners.items()}
     return {name: identifier for name, identifier in ids.items() if len(owners[name]) < 2}
 
@@ -239,9 +245,17 @@ def _named_as_another(stem: str, stems: Mapping[str, int]) -> bool:
 
 def _looks_like_mask(path: Path) -> bool:
     """Whether a file shows areas of few values, as no photograph and no radiograph does."""
-    if _is_picture(path):
-        return pictures.has_few_values(path)
-    return nifti.is_nifti(path) and nifti.has_few_values(path)
+    if not _is_picture(path) and not nifti.is_nifti(path):
+        return False
+    status = path.stat()
+    return _has_few_values(path, (status.st_size, status.st_mtime_ns))
+
+
+# A server lists its folder anew with every file that comes, and need not decode all the others again.
+@functools.lru_cache(maxsize=200_000)
+def _has_few_values(path: Path, _stamp: tuple[int, int]) -> bool:
+    """Of the file as it was with that size and time of change."""
+    return pictures.has_few_values(path) if _is_picture(path) else nifti.has_few_values(path)
 
 
 def _is_picture(path: Path) -> bool:

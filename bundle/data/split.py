@@ -198,13 +198,14 @@ def _read_table(
         logger.warning("%s: %d of %d rows have no usable image", file, absent, len(rows))
     if len(sides) < len(entries):
         logger.warning("%s: %d images are in no row and go to the pool", file, len(entries) - len(sides))
-    told_groups = {identifier: cells[GROUP_COLUMN] for identifier, cells in extra.items() if GROUP_COLUMN in cells}
-    described = [{**entry, **extra.get(entry["id"], {}), "group": entry.get("group", "")} for entry in entries]
+    described: list[Entry] = []
     ties: list[list[Tie]] = []
-    for entry in described:
-        told_group, known = told_groups.get(entry["id"]), entry.pop("group")
-        ties.append([("rule", pseudonym(entry, told_group))] if told_group else [])
-        ties[-1] += [("patient", known)] if known else []
+    for entry in entries:
+        cells = dict(extra.get(entry["id"], {}))
+        told_group = cells.pop(GROUP_COLUMN, None)
+        groups = {"rule": pseudonym(entry, told_group) if told_group else None, "patient": entry.get("group")}
+        ties.append([(kind, group) for kind, group in groups.items() if group])
+        described.append({**entry, **cells})
     for entry, joined in zip(described, join_ties(ties), strict=True):
         if joined:
             entry["group"] = joined

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 
 class Absent(Exception):
@@ -120,10 +122,10 @@ class Section:
             return self.blocks
         return [Note("; ".join(block.text for block in self.blocks if isinstance(block, Note)), muted=True)]
 
-    def add(self, build: Callable[[], Block | Iterable[Block]]) -> None:
-        """Append what ``build`` gives; where its data are absent or broken, one line that says so."""
+    def add(self, build: Callable[P, Block | Iterable[Block]], *given: P.args, **named: P.kwargs) -> None:
+        """Append what ``build`` makes of its arguments; where its data are absent or broken, one line that says so."""
         try:
-            built = build()
+            built = build(*given, **named)
             self.blocks.extend([built] if isinstance(built, Block) else built)
         except Absent as absent:
             self.blocks.append(Note(str(absent), muted=True))

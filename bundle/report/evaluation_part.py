@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class EvaluationPart:
             section.add(build)
         names = list(self.summaries)
         for name in names[:SHOWN]:
-            section.add(partial(self._cases, name, folded=name != names[0]))
+            section.add(self._cases, name, folded=name != names[0])
         if len(names) > SHOWN:
             rest = len(names) - SHOWN
             section.blocks.append(Note(f"Cases of {rest} runs with a lower mean are not shown.", muted=True))

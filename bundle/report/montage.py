@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +102,13 @@ def prediction_tiles(
     for row in (rows[place] for place in places):
         pixels = read_pixels(_existing(row.get("image"), folder) or image_paths.get(row["id"]), modality)
         file = _existing(row["mask"], folder)
-        try:
-            if pixels is None or file is None:
-                raise ValueError(f"no image or no mask of {row['id']}")
-            mask = read_mask(file, labels=labels)
-            drawn = overlay(pixels, None, mask)
-        except (ValueError, OSError) as error:
-            logger.warning("no picture in the report: %s", error)
-            tiles.append(tile(None, "image or mask unreadable", row["id"]))
-        else:
-            tiles.append(tile(drawn, f"{(mask > 0).mean():.1%} of the image", row["id"], large=True))
+        found = None
+        if pixels is not None and file is not None:
+            with _told():
+                mask = read_mask(file, labels=labels)
+                share = f"{(mask > 0).mean():.1%} of the image"
+                found = tile(overlay(pixels, None, mask), share, row["id"], large=True)
+        tiles.append(found or tile(None, "image or mask unreadable", row["id"]))
     return Tiles(tiles, large=True, caption=f"{len(tiles)} of {len(rows)}, evenly spread over the list of predictions.")
 
 
@@ -120,11 +118,18 @@ def read_pixels(path: Path | None, modality: Any) -> np.ndarray | None:
 
     if path is None:
         return None
-    try:
+    with _told():
         return read_image(path, modality)
+    return None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """One odd file costs the page its own picture alone, and the log says why."""
+    try:
+        yield
     except (ValueError, OSError) as error:
         logger.warning("no picture in the report: %s", error)
-        return None
 
 
 def _existing(name: str | None, folder: Path) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
@@ -25,9 +24,9 @@ LOSS_PARTS = ("Contrast of images (nats)", "Contrast of places (nats)", "Restora
 def pretraining(run: RunFolder) -> Section:
     """Loss curves, the choice of the hardest augmentation, signs of collapse."""
     section = Section("pretraining", "Self-supervised pretraining")
-    section.add(partial(_curves, run))
-    section.add(partial(_policies, run))
-    section.add(partial(_collapse, run))
+    section.add(_curves, run)
+    section.add(_policies, run)
+    section.add(_collapse, run)
     return section
 
 

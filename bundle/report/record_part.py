@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 
 from bundle.report.blocks import Absent, Block, Facts, Note, Section, Table, describe, duration, plain
 from bundle.report.evaluation_part import EvaluationPart
@@ -40,9 +39,9 @@ def glance(run: RunFolder) -> Facts | None:
 def what_was_run(run: RunFolder) -> Section:
     """Data, stages with time and seed, versions and hardware."""
     section = Section("run", "What was run")
-    section.add(partial(_data, run))
-    section.add(partial(_set_aside, run))
-    section.add(partial(_stages, run))
+    section.add(_data, run)
+    section.add(_set_aside, run)
+    section.add(_stages, run)
     return section
 
 

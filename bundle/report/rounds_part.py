@@ -45,13 +45,13 @@ class RoundsPart:
         images = Section("asked", "What was asked for")
         pseudo = Section("pseudo", "What the model drew itself")
         if self.waiting:
-            images.add(lambda: self._asked(self.waiting or 0))
+            images.add(self._asked, self.waiting)
         for row in reversed(self.rounds):
             number = int(row["round"])
             if number:
-                images.add(lambda number=number: self._asked(number))  # type: ignore[misc]
+                images.add(self._asked, number)
             if row["pseudo_labels"]:
-                pseudo.add(lambda row=row: self._pseudo(row))  # type: ignore[misc]
+                pseudo.add(self._pseudo, row)
         return [course, *(section for section in (images, pseudo) if section.blocks)]
 
     def _facts(self) -> Facts:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from bundle.embedding import Embeddings
 from bundle.report.blocks import Absent, Note, Section, Tiles
 from bundle.report.evaluation_part import EvaluationPart
@@ -52,7 +50,7 @@ def selection(run: RunFolder) -> Section:
 def inference(run: RunFolder) -> Section:
     """Some predicted masks."""
     section = Section("inference", "Inference")
-    section.add(partial(_tiles, run))
+    section.add(_tiles, run)
     return section
 
 

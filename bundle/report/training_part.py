@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from bundle.report.style import run_title
 def training(run: RunFolder) -> Section:
     """How every training run went."""
     section = Section("training", "Training")
-    section.add(partial(_curves, run))
+    section.add(_curves, run)
     return section
 
 

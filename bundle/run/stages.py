@@ -1,4 +1,4 @@
-"""The stages of this bundle as files: which configs each runs, what these say, and the weights that come with it."""
+"""The stages of this bundle as files: which configs each runs, and what these say."""
 
 from __future__ import annotations
 
